@@ -1,0 +1,1 @@
+"""Many inputs as one planned, resumable, verified run."""

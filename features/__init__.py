@@ -1,0 +1,1 @@
+"""From patch batches to embeddings in a store that proves it is whole."""

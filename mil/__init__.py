@@ -1,0 +1,1 @@
+"""From bags of embeddings to grades and attention."""

@@ -1,0 +1,1 @@
+"""A DICOM series or a NIfTI file as voxels, spacing and orientation."""

@@ -1,0 +1,1 @@
+"""Predictions as pictures that a person can open."""

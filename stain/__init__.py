@@ -1,0 +1,1 @@
+"""Stains as optical density."""

@@ -1,0 +1,55 @@
+"""What tiling needs of a slide or a volume, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Region
+
+
+class PatchSource(Protocol):
+    """A `Slide` or a `Volume`, seen as something that patches can be read from.
+
+    All coordinates are level-0 pixels in (x, y[, z]) order.
+    """
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Extent at full resolution in px, (x, y) or (x, y, z)."""
+        ...
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Microns per pixel, one per axis, same order as `size`."""
+        ...
+
+    @property
+    def bounds(self) -> Region:
+        """The part that holds data: the whole extent unless the scanner says otherwise."""
+        ...
+
+    def read_patch(self, region: Region, out_size: tuple[int, int]) -> NDArray[np.uint8] | None:
+        """The region as uint8 (H, W, 3), `out_size` being (width, height).
+
+        Returns:
+            None where not one pixel of the region was scanned: never an invented white patch.
+
+        Raises:
+            ReadFailed: the region cannot be decoded. The source stays usable.
+        """
+        ...
+
+    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
+        """The whole extent, at most `max_px` on its longer side, uint8 (H, W, 3)."""
+        ...
+
+    def identity(self) -> str:
+        """Content hash, never a path or an mtime."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON facts for a store's attributes: kind, size, spacing, format; nothing about a patient."""
+        ...

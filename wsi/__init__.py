@@ -1,0 +1,1 @@
+"""A slide file as pyramid levels, microns and pixels."""
