@@ -1,0 +1,87 @@
+"""The command `slidestream`: its subcommands, and how every error ends."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from pathlib import Path
+
+import click
+import typer
+
+from ..errors import SlidestreamError
+from . import demo, inspecting, learning, running
+from .output import note
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="slidestream",
+    help="From gigapixel slides to slide-level grades, in true microns. Start with `slidestream demo -o demo`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 internal error, 2 usage, 3 some inputs failed, 4 verification failed, "
+    "5 environment (disk, GPU, model), 130 interrupted.",
+)
+app.command()(demo.demo)
+app.command()(running.run)
+app.command()(running.plan)
+app.command()(inspecting.info)
+app.command()(inspecting.status)
+app.command()(inspecting.verify)
+app.command()(inspecting.encoders)
+app.command()(inspecting.doctor)
+app.command()(learning.train)
+app.command()(learning.predict)
+app.command()(learning.heatmap)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        click.echo(f"slidestream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_version, help="Print the version."
+    ),
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line and leave with the documented exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        again = shlex.join(["slidestream", *sys.argv[1:]])
+        note(f"Interrupted. What is finished is kept. To go on: {again}")
+        return INTERRUPTED
+    except SlidestreamError as error:
+        note(f"{error.code}: {error.cause}")
+        if error.fix:
+            note(f"Fix: {error.fix}")
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into exit code 1
+        # Never the message: it may quote what stands in a patient's file.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        note(f"INTERNAL: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}.")
+        note("Fix: this is a defect of slidestream; please report it with the line above.")
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,174 @@
+"""Commands that look and change nothing: `info`, `status`, `verify`, `encoders`, `doctor`."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..cohort.inputs import Input, find_inputs
+from ..cohort.ledger import read_entries, rebuild
+from ..cohort.process import FAILED, open_source
+from ..cohort.run import verify_run
+from ..errors import EnvironmentProblem, InputError, UsageError
+from ..features.encoder import encoder_names, load_encoder
+from ..features.layout import list_stores
+from .options import Inputs, Json, RunFolder, SlideMpp
+from .output import say, show_failures, show_json, show_table
+
+
+def info(inputs: Inputs, slide_mpp: SlideMpp = None, json: Json = False) -> None:
+    """Show what each slide or volume is: format, size, levels, microns; or why it cannot be used."""
+    facts = [_facts(item) for item in find_inputs(inputs, slide_mpp).inputs]
+    if json:
+        show_json({"inputs": facts})
+    else:
+        for fact in facts:
+            _show_facts(fact)
+    if any("code" in fact for fact in facts):
+        raise typer.Exit(3)
+
+
+def _facts(item: Input) -> dict[str, Any]:
+    known = {"slide_id": item.slide_id, "path": item.path}
+    try:
+        with open_source(item) as source:
+            return known | source.describe()
+    except InputError as error:
+        return known | {"code": error.code, "cause": error.cause, "fix": error.fix}
+
+
+def _show_facts(fact: dict[str, Any]) -> None:
+    say(fact["slide_id"])
+    for key, value in fact.items():
+        if key not in ("slide_id", "affine"):
+            shown = " x ".join(f"{v:g}" for v in value) if key in ("size", "spacing") else value
+            say(f"  {key:<16}{shown}{' µm' if key == 'spacing' else ''}")
+
+
+def status(
+    run: RunFolder,
+    rebuild_ledger: Annotated[
+        bool, typer.Option("--rebuild", help="Make the ledger anew from the stores.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what is done, failed or damaged in a run folder."""
+    _require_run(run)
+    if rebuild_ledger:
+        rebuild(run)
+    entries = list(read_entries(run).values())
+    counts = Counter(entry.outcome.status for entry in entries)
+    if json:
+        rows = [e.outcome.to_dict() | {"path": e.path, "updated": e.updated} for e in entries]
+        show_json({"run": str(run), "counts": dict(counts), "inputs": rows})
+        return
+    show_table(
+        f"{run}: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items())),
+        ("slide", "status", "patches", "unreadable", "outside", "seconds"),
+        [
+            (o.slide_id, o.status.replace("_", " "), o.patches, o.unreadable, o.outside, f"{o.seconds:.1f}")
+            for o in (entry.outcome for entry in entries)
+        ],
+    )
+    show_failures([entry.outcome for entry in entries if entry.outcome.code])
+
+
+def verify(run: RunFolder, json: Json = False) -> None:
+    """Read every byte of every store and say what is not as it was written."""
+    _require_run(run)
+    checked = list(verify_run(run))
+    problems = [problem for _, found in checked for problem in found]
+    if json:
+        rows = [{"slide_id": p.slide_id, "array": p.array, "what": p.what} for p in problems]
+        show_json({"run": str(run), "stores": len(checked), "problems": rows})
+    else:
+        say(f"{run}: {len(checked)} stores, {len({p.slide_id for p in problems})} damaged.")
+        if problems:
+            rows_shown = [(p.slide_id, p.array, p.what) for p in problems]
+            show_table(
+                "Run the same `slidestream run` again to redo them", ("slide", "array", "what"), rows_shown
+            )
+    if problems:
+        raise typer.Exit(4)
+
+
+def encoders(json: Json = False) -> None:
+    """List the encoders and what they take."""
+    cards = [load_encoder(name).card for name in encoder_names()]
+    if json:
+        show_json({"encoders": [card.to_dict() for card in cards]})
+        return
+    show_table(
+        "encoders",
+        ("name", "dim", "patch px", "µm per px", "licence", "source"),
+        [
+            (c.name, c.dim, c.patch_px, ", ".join(f"{s:g}" for s in c.spacings) or "any", c.licence, c.source)
+            for c in cards
+        ],
+    )
+
+
+def doctor(json: Json = False) -> None:
+    """Check the installation: versions, devices, extras, and one patch through the whole path."""
+    checks = [*_versions(), _device_check(), _self_test()]
+    if json:
+        show_json({"checks": [{"name": n, "found": f, "ok": ok} for n, f, ok in checks]})
+    else:
+        show_table(
+            "doctor", ("check", "found", ""), [(n, f, "ok" if ok else "MISSING") for n, f, ok in checks]
+        )
+    needed = [name for name, _, ok in checks if not ok and not name.startswith("extra ")]
+    if needed:
+        raise EnvironmentProblem(f"Not working: {', '.join(needed)}.", "Install as the README says.")
+
+
+Check = tuple[str, str, bool]
+
+
+def _versions() -> list[Check]:
+    packages = ["slidestream", "openslide-bin", "openslide-python", "tiffslide", "torch", "zarr"]
+    extras = {"radiology": "nibabel", "dask": "distributed"}
+    found = [("python", platform.python_version(), True)]
+    found += [_version(package, package) for package in packages]
+    return found + [_version(f"extra {extra}", package) for extra, package in extras.items()]
+
+
+def _version(name: str, package: str) -> Check:
+    try:
+        return name, version(package), True
+    except PackageNotFoundError:
+        return name, f"{package} is not installed", False
+
+
+def _device_check() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        return "device", f"cuda: {torch.cuda.get_device_name()}", True
+    return "device", f"cpu, {torch.get_num_threads()} threads (no GPU found)", True
+
+
+def _self_test() -> Check:
+    """A tiny slide through reading, encoding, storing and verifying."""
+    from ..cohort.config import Execution, RunConfig
+    from ..cohort.process import Job, process
+    from ..cohort.synthetic import CohortSpec, synthesise
+
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = synthesise(Path(folder), CohortSpec(slides=1, side_px=1500))
+        slide = cohort.slide(cohort.rows[0])
+        outcome = process(Job(Input("self-test", str(slide)), RunConfig(), Path(folder, "run"), Execution()))
+    if outcome.status == FAILED:
+        return "self-test", f"{outcome.code}: {outcome.cause}", False
+    return "self-test", f"{outcome.patches} patches in {outcome.seconds:.1f} s", True
+
+
+def _require_run(run: Path) -> None:
+    if not (run / "slidestream.yaml").exists() and not list_stores(run):
+        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")

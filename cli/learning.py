@@ -1,0 +1,161 @@
+"""`train`, `predict` and `heatmap`: from stores to grades and where they come from."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError, StoreError, UsageError
+from ..features.layout import slide_id_of, store_path
+from ..features.store import open_store
+from ..mil.artifact import load_head
+from ..mil.predict import Prediction, predict_run, predict_store
+from ..mil.spec import TrainSpec
+from ..mil.train import train as train_heads
+from ..report.heatmap import draw_heatmap
+from .options import HeadFolder, Json, OutOfFold, RunFolder
+from .output import note, say, show_json, show_table
+
+Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
+HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
+
+
+def train(  # noqa: PLR0913 - a command's options are its parameters
+    run: RunFolder,
+    labels: Labels,
+    out: HeadOut,
+    folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = TrainSpec.epochs,
+    seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
+    json: Json = False,
+) -> None:
+    """Train an attention head with cross-validation by patient, and keep one head per fold."""
+    spec = TrainSpec(folds=folds, epochs=epochs, seed=seed)
+    report = train_heads(run, labels, out, spec)
+    if json:
+        show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
+        return
+    for reason, slides in report.metrics["left_out"].items():
+        if slides:
+            note(f"{len(slides)} slides left out, {reason.replace('_', ' ')}: {', '.join(slides[:5])}")
+    show_table(
+        f"out of fold, {report.metrics['slides']} slides of {report.metrics['patients']} patients",
+        ("metric", "attention head", "linear probe on mean (baseline)"),
+        [
+            (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"][name]))
+            for name, value in report.metrics["head"].items()
+        ],
+    )
+    say(f"{out}: head.json, metrics.json, predictions.csv and one set of weights per fold.")
+
+
+def predict(
+    run: RunFolder,
+    head: HeadFolder,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="CSV", help="Where to write them.")
+    ] = None,
+    out_of_fold: OutOfFold = False,
+    json: Json = False,
+) -> None:
+    """Grade every slide of a run folder; refused where its embeddings are not the head's."""
+    failures: list[tuple[str, InputError | StoreError]] = []
+    predictions = list(_predictions(run, head, out_of_fold, failures))
+    rows = [_row(prediction) for prediction in predictions]
+    if out is not None:
+        _write_csv(out, rows)
+    if json:
+        show_json({"run": str(run), "head": str(head), "predictions": rows, "failures": _failed(failures)})
+    elif rows:
+        shown = [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+        show_table(f"{len(rows)} slides graded by {head}", list(rows[0]), shown)
+    _end(failures)
+
+
+def heatmap(
+    run: RunFolder,
+    head: HeadFolder,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the pictures.")],
+    slide: Annotated[
+        list[str] | None, typer.Option("--slide", metavar="ID", help="Only this slide; may be repeated.")
+    ] = None,
+    out_of_fold: OutOfFold = False,
+    json: Json = False,
+) -> None:
+    """Draw where the head looked, one PNG per slide, from the stores alone."""
+    failures: list[tuple[str, InputError | StoreError]] = []
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for prediction in _predictions(run, head, out_of_fold, failures, slide or []):
+        store = open_store(store_path(run, prediction.slide))
+        picture = out / store_path(out, prediction.slide).with_suffix(".png").name
+        draw_heatmap(store, prediction, picture)
+        pictures.append(str(picture))
+        note(f"{prediction.slide}: {picture}")
+    if json:
+        show_json({"pictures": pictures, "failures": _failed(failures)})
+    else:
+        say(f"{len(pictures)} pictures in {out}.")
+    _end(failures)
+
+
+def _predictions(
+    run: Path,
+    head: Path,
+    out_of_fold: bool,
+    failures: list[tuple[str, InputError | StoreError]],
+    only: Iterable[str] = (),
+) -> Iterator[Prediction]:
+    """Predictions of all slides, or of those named; slides that cannot be predicted are collected."""
+    if not (run / "embeddings").is_dir():
+        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
+    chosen = list(only)
+    if not chosen:
+        yield from predict_run(
+            head, run, out_of_fold, lambda path, error: failures.append((slide_id_of(path), error))
+        )
+        return
+    trained = load_head(head)
+    for slide_id in chosen:
+        yield predict_store(trained, open_store(store_path(run, slide_id)), out_of_fold)
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
+    pairs = zip(prediction.classes, prediction.probabilities, prediction.spread, strict=True)
+    row: dict[str, Any] = {"slide": prediction.slide, "predicted": prediction.predicted}
+    for name, probability, spread in pairs:
+        row |= {f"p_{name}": float(probability), f"sd_{name}": float(spread)}
+    return row | {"heads": len(prediction.folds)}
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    with open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["slide"])
+        writer.writeheader()
+        writer.writerows(rows)
+    beside.replace(path)
+
+
+def _failed(failures: list[tuple[str, InputError | StoreError]]) -> list[dict[str, str]]:
+    return [{"slide_id": s, "code": e.code, "cause": e.cause, "fix": e.fix} for s, e in failures]
+
+
+def _end(failures: list[tuple[str, InputError | StoreError]]) -> None:
+    for slide_id, error in failures:
+        note(f"{slide_id}: {error}")
+    if failures:
+        sys.stderr.flush()
+        raise typer.Exit(3)
+
+
+def _estimate(value: dict[str, Any]) -> str:
+    low, high = value.get("low"), value.get("high")
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    return f"{value['value']:.3f}{interval}"

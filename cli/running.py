@@ -1,0 +1,205 @@
+"""`run` and `plan`: a folder of slides in, a run folder of stores out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..cohort.config import Execution, RunConfig, check_config
+from ..cohort.inputs import Found, find_inputs
+from ..cohort.ledger import read_entries
+from ..cohort.plan import Planner, Step
+from ..cohort.process import cached_encoder
+from ..cohort.run import RunOrder, Summary, run_cohort
+from .options import Inputs, Json, SlideMpp
+from .output import note, say, show_failures, show_json, show_table
+from .progress import RunProgress
+from .settings import resolve
+
+Run = Annotated[
+    Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
+]
+Encoder = Annotated[
+    str | None, typer.Option(help="Which encoder; see `slidestream encoders`. [default: texture]")
+]
+PatchSize = Annotated[
+    int | None, typer.Option(metavar="PX", help="Side of a patch. [default: from the encoder card]")
+]
+Mpp = Annotated[
+    float | None,
+    typer.Option(
+        "--mpp", metavar="UM", help="Spacing of a patch, µm per px. [default: from the encoder card]"
+    ),
+]
+Overlap = Annotated[
+    float | None, typer.Option(metavar="F", help="Overlap of neighbours, 0 to 1. [default: 0]")
+]
+MinTissue = Annotated[
+    float | None, typer.Option(metavar="F", help="Least tissue fraction of a patch, 0 to 1. [default: 0.25]")
+]
+Padding = Annotated[
+    bool | None,
+    typer.Option("--padding", help="Keep patches that overhang the slide's edge.", show_default=False),
+]
+Upsampling = Annotated[
+    bool, typer.Option("--allow-upsampling", help="Accept slides coarser than the patch spacing.")
+]
+VolumePx = Annotated[int | None, typer.Option(metavar="PX", help="Patch side for CT and MR. [default: 64]")]
+VolumeMm = Annotated[
+    float | None, typer.Option(metavar="MM", help="Patch spacing for CT and MR, mm per px. [default: 3]")
+]
+Force = Annotated[
+    bool | None,
+    typer.Option(
+        "--force-spacing", help="Accept a spacing the encoder was not made for.", show_default=False
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(metavar="F", help="Fraction of unreadable patches at which a slide fails. [default: 0.01]"),
+]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as YAML.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Reader threads. [default: number of cores]")]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
+Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
+Dask = Annotated[
+    str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
+]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What the command line asks for, resolved."""
+
+    found: Found
+    config: RunConfig
+
+
+def run(  # noqa: PLR0913 - a command's options are its parameters
+    inputs: Inputs,
+    out: Run,
+    encoder: Encoder = None,
+    patch_size: PatchSize = None,
+    mpp: Mpp = None,
+    overlap: Overlap = None,
+    min_tissue: MinTissue = None,
+    padding: Padding = None,
+    slide_mpp: SlideMpp = None,
+    allow_upsampling: Upsampling = False,
+    volume_px: VolumePx = None,
+    volume_mm: VolumeMm = None,
+    force_spacing: Force = None,
+    max_unreadable: Budget = None,
+    workers: Workers = None,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    dask: Dask = "",
+    config: Config = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Read, encode and store every slide and volume; skip what is done, survive what is broken."""
+    ask = _resolve(locals())
+    means = {"workers": workers, "batch_size": batch_size, "device": _device(device)}
+    execution = Execution(**{key: value for key, value in means.items() if value is not None})
+    with RunProgress() as progress:
+        summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
+    _report(out, summary, progress.patches_per_second, json)
+    if summary.failures:
+        raise typer.Exit(3)
+
+
+def plan(  # noqa: PLR0913 - the same options as run
+    inputs: Inputs,
+    out: Run,
+    encoder: Encoder = None,
+    patch_size: PatchSize = None,
+    mpp: Mpp = None,
+    overlap: Overlap = None,
+    min_tissue: MinTissue = None,
+    padding: Padding = None,
+    slide_mpp: SlideMpp = None,
+    allow_upsampling: Upsampling = False,
+    volume_px: VolumePx = None,
+    volume_mm: VolumeMm = None,
+    force_spacing: Force = None,
+    max_unreadable: Budget = None,
+    config: Config = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Say what `run` would do and why, and do nothing."""
+    ask = _resolve(locals())
+    card = cached_encoder(ask.config.encoder, "cpu").card
+    check_config(out, ask.config, card)
+    steps = list(Planner(out, ask.config, card, read_entries(out)).steps(ask.found.inputs))
+    if json:
+        rows = [{**step.input.to_dict(), "todo": step.todo, "reason": step.reason} for step in steps]
+        show_json({"run": str(out), "config": ask.config.to_dict(), "steps": rows})
+        return
+    show_table(
+        f"{sum(step.todo for step in steps)} of {len(steps)} to do",
+        ("slide", "kind", "", "why"),
+        [(s.input.slide_id, s.input.kind, "to do" if s.todo else "up to date", s.reason) for s in steps],
+    )
+
+
+def _resolve(given: dict[str, Any]) -> _Ask:
+    """Inputs and configuration from a command's parameters."""
+    upsampling = 1e9 if given["allow_upsampling"] else None
+    flags = {
+        "encoder": given["encoder"],
+        "patch.size_px": given["patch_size"],
+        "patch.spacing": given["mpp"],
+        "patch.overlap": given["overlap"],
+        "patch.min_tissue": given["min_tissue"],
+        "patch.padding": given["padding"],
+        "patch.max_upsampling": upsampling,
+        "volume.size_px": given["volume_px"],
+        "volume.spacing": given["volume_mm"] * 1000 if given["volume_mm"] else None,
+        "volume.padding": given["padding"],
+        "volume.max_upsampling": upsampling,
+        "force_spacing": given["force_spacing"],
+        "max_unreadable": given["max_unreadable"],
+    }
+    config = resolve(given["config"], flags, given["settings"] or [])
+    found = find_inputs(given["inputs"], given["slide_mpp"])
+    if found.ignored:
+        note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
+    return _Ask(found, config)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
+    counts = Counter(outcome.status for outcome in summary.outcomes)
+    counts["up_to_date"] = sum(not step.todo for step in summary.steps)
+    if json:
+        show_json(
+            {
+                "run": str(out),
+                "counts": dict(counts),
+                "patches_per_second": round(rate, 1),
+                "up_to_date": [_why(step) for step in summary.steps if not step.todo],
+                "outcomes": [outcome.to_dict() for outcome in summary.outcomes],
+            }
+        )
+        return
+    told = [f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()) if count]
+    say(f"{out}: {', '.join(told) or 'nothing to do'}.")
+    show_failures(summary.failures)
+
+
+def _why(step: Step) -> dict[str, str]:
+    return {"slide_id": step.input.slide_id, "reason": step.reason}

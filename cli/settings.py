@@ -1,0 +1,66 @@
+"""One configuration from the encoder card, a YAML file, flags and --set, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..cohort.config import VOLUME_PATCH, RunConfig
+from ..cohort.process import cached_encoder
+from ..errors import UsageError
+from ..tiling.spec import PatchSpec
+
+Settings = dict[str, Any]
+
+
+def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str]) -> RunConfig:
+    """The resolved configuration.
+
+    Args:
+        file: YAML with the keys of `RunConfig`, or a run folder's slidestream.yaml.
+        flags: dotted keys with the values given on the command line; None where not given.
+        assignments: `a.b=c` texts, values read as YAML.
+
+    Raises:
+        UsageError: an unknown key, the nearest known one named, or a value of the wrong type.
+    """
+    settings = _from_file(file) if file else {}
+    for key, value in flags.items():
+        if value is not None:
+            _put(settings, key, value)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment} has no value.", "Write --set patch.overlap=0.5.")
+        _put(settings, key.strip(), yaml.safe_load(text))
+    card = cached_encoder(str(settings.get("encoder", RunConfig().encoder)), "cpu").card
+    patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
+    settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
+    settings["volume"] = VOLUME_PATCH.to_dict() | settings.get("volume", {})
+    return RunConfig.from_dict(settings)
+
+
+def _from_file(path: Path) -> Settings:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML.") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} does not hold settings.")
+    found = document.get("config", document)
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _put(settings: Settings, key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        inner = settings.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{key} is not a setting: {name} has none below it.")
+        settings = inner
+    settings[last] = value

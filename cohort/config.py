@@ -1,0 +1,115 @@
+"""One run folder, one configuration: everything that changes a result, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ContractMismatch, UsageError
+from ..features.card import EncoderCard
+from ..spec import Spec, differences
+from ..tiling.spec import PatchSpec
+
+FILE = "slidestream.yaml"
+VOLUME_PATCH = PatchSpec(size_px=64, spacing=3000.0, overlap=0.5)
+"""Volumes by default: 64 px at 3 mm, a field of view of 192 mm, which body CT and MR both resolve."""
+
+
+@dataclass(frozen=True)
+class RunConfig(Spec):
+    """What a run computes.
+
+    Attributes:
+        encoder: registry name.
+        patch: patches of slides.
+        volume: patches of volumes; its spacing is in µm too (3 mm is 3000).
+        force_spacing: accept a slide spacing that the encoder card does not list.
+        max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
+    """
+
+    encoder: str = "texture"
+    patch: PatchSpec = field(default_factory=PatchSpec)
+    volume: PatchSpec = VOLUME_PATCH
+    force_spacing: bool = False
+    max_unreadable: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_unreadable <= 1:
+            raise UsageError(f"max_unreadable {self.max_unreadable} must be between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class Execution(Spec):
+    """How a run computes: changes its speed, never its results.
+
+    Attributes:
+        workers: reader threads.
+        batch_size: patches encoded at once.
+        device: a torch device, "cpu" or "cuda".
+    """
+
+    workers: int = max(2, min(8, os.cpu_count() or 1))
+    batch_size: int = 32
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.batch_size < 1:
+            raise UsageError("workers and batch_size must be at least 1.")
+
+
+def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:
+    """Refuse a patch spacing more than 2 % away from every spacing on the card."""
+    near = any(abs(config.patch.spacing / spacing - 1) <= 0.02 for spacing in card.spacings)
+    if card.spacings and not near and not config.force_spacing:
+        listed = ", ".join(f"{spacing:g}" for spacing in card.spacings)
+        raise UsageError(
+            f"Encoder {card.name} takes patches at {listed} µm per px, not {config.patch.spacing:g}.",
+            f"Leave out --mpp for {card.spacings[0]:g}, or pass --force-spacing; the store records it.",
+        )
+
+
+def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
+    """Check that the encoder takes the spacing, and that the run folder, if it exists, was made alike.
+
+    Raises:
+        UsageError: the encoder was not made for the spacing.
+        ContractMismatch: the folder holds another configuration; each difference is named.
+    """
+    _check_encoder_spacing(config, card)
+    path = run / FILE
+    lines = differences(_read(path), _document(config, card)) if path.exists() else []
+    if lines:
+        raise ContractMismatch(
+            f"{run} was made with another configuration: {'; '.join(lines)}.",
+            "Use another run folder with -o, or the options this one was made with.",
+        )
+
+
+def bind(run: Path, config: RunConfig, card: EncoderCard) -> None:
+    """`check_config`, then write the configuration into a new run folder."""
+    check_config(run, config, card)
+    path = run / FILE
+    if path.exists():
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".yaml.partial")
+    beside.write_text(yaml.safe_dump(_document(config, card), sort_keys=False, allow_unicode=True))
+    beside.replace(path)
+
+
+def _document(config: RunConfig, card: EncoderCard) -> dict[str, Any]:
+    return {"schema": 1, "config": config.to_dict(), "encoder_card": card.to_dict()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+        raise UsageError(f"{path} does not hold a run's configuration.")
+    return document

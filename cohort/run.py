@@ -1,0 +1,106 @@
+"""A run: plan, process what is to do, keep the ledger. Resumable, because every store is all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..features.layout import list_stores
+from ..features.verify import Problem, verify_store
+from .cluster import outcomes_on_dask
+from .config import Execution, RunConfig, bind
+from .inputs import Input
+from .ledger import Ledger
+from .plan import Planner, Step
+from .process import FAILED, Job, Outcome, cached_encoder, process
+
+
+class Watcher(Protocol):
+    """Is told what happens; the command line draws it."""
+
+    def planned(self, step: Step) -> None:
+        """One input has been looked at."""
+        ...
+
+    def begins(self, jobs: int) -> None:
+        """Planning is over and so many inputs are to do."""
+        ...
+
+    def patches(self, slide_id: str, done: int, total: int) -> None:
+        """So many patches of this slide are done."""
+        ...
+
+    def finished(self, outcome: Outcome) -> None:
+        """One input has ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: the steps it planned and the outcomes of those it computed."""
+
+    steps: list[Step]
+    outcomes: list[Outcome]
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Outcomes that failed."""
+        return [outcome for outcome in self.outcomes if outcome.status == FAILED]
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """What to run: inputs, configuration, folder, means; `dask` is a scheduler's address or empty."""
+
+    inputs: Sequence[Input]
+    config: RunConfig
+    run: Path
+    execution: Execution
+    dask: str = ""
+
+
+def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
+    """Compute what is missing or stale in the run folder, and nothing else.
+
+    Raises:
+        ContractMismatch: the folder holds another configuration.
+        UsageError: the encoder does not take the spacing.
+        EnvironmentProblem: disk full, no scheduler, a missing extra; finished stores stay.
+    """
+    card = cached_encoder(order.config.encoder, order.execution.device).card
+    bind(order.run, order.config, card)
+    with Ledger(order.run) as ledger:
+        steps = []
+        for step in Planner(order.run, order.config, card, ledger.entries()).steps(order.inputs):
+            watcher.planned(step)
+            steps.append(step)
+        jobs = [Job(step.input, order.config, order.run, order.execution) for step in steps if step.todo]
+        watcher.begins(len(jobs))
+        paths = {job.input.slide_id: job.input.path for job in jobs}
+        outcomes = []
+        for outcome in _outcomes(jobs, order.dask, watcher):
+            ledger.record(outcome, paths[outcome.slide_id])
+            watcher.finished(outcome)
+            outcomes.append(outcome)
+    return Summary(steps, outcomes)
+
+
+def _outcomes(jobs: Sequence[Job], dask: str, watcher: Watcher) -> Iterator[Outcome]:
+    if dask:
+        yield from outcomes_on_dask(jobs, dask)
+        return
+    for job in jobs:
+        slide_id = job.input.slide_id
+        yield process(job, lambda done, total, slide_id=slide_id: watcher.patches(slide_id, done, total))  # type: ignore[misc]
+
+
+def verify_run(run: Path) -> Iterator[tuple[str, list[Problem]]]:
+    """Each store's slide id and what is wrong with it; damaged ones are marked for the next run."""
+    with Ledger(run) as ledger:
+        for path in list_stores(run):
+            problems = verify_store(path)
+            if problems:
+                ledger.mark_damaged(problems[0].slide_id, problems[0].what)
+            yield path.name, problems

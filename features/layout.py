@@ -1,0 +1,81 @@
+"""What a store (schema 1) looks like on disk: its arrays, chunks and names.
+
+A store is a Zarr v3 group. Every chunk ends in a crc32c, since a default Zarr chunk with a flipped
+bit reads back silently; chunks are uncompressed and large, so that a bag is a few raw reads and a
+slide a few files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = 1
+SUFFIX = ".zarr"
+MAX_CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """One array of a store: `shape` and `chunks` in elements, `dtype` a numpy name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Whole rows, as many as fit into 64 MiB."""
+        row = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
+        rows = max(1, min(self.shape[0], MAX_CHUNK_BYTES // max(1, row)))
+        return (rows, *(max(1, n) for n in self.shape[1:]))
+
+    @property
+    def chunk_keys(self) -> list[str]:
+        """File names of all chunks, below the array's folder."""
+        if 0 in self.shape:
+            return []
+        tail = "/0" * (len(self.shape) - 1)
+        return [f"c/{i}{tail}" for i in range(-(-self.shape[0] // self.chunks[0]))]
+
+
+def array_layouts(rows: int, axes: int, dim: int, picture: tuple[int, int]) -> list[ArrayLayout]:
+    """The arrays of a store of `rows` patches with `axes` coordinates and `dim` float32 features.
+
+    Args:
+        picture: (h, w) of the thumbnail and the mask.
+    """
+    layouts = [
+        ArrayLayout("coords", (rows, axes), "int32"),
+        ArrayLayout("status", (rows,), "uint8"),
+        ArrayLayout("tissue", (rows,), "float16"),
+        ArrayLayout("thumbnail", (*picture, 3), "uint8"),
+        ArrayLayout("mask", picture, "uint8"),
+    ]
+    return [*layouts, ArrayLayout("features", (rows, dim), "float32")] if dim else layouts
+
+
+def store_path(run: Path, slide_id: str) -> Path:
+    """Where the store of a slide lies: RUN/embeddings/<percent-encoded id>.zarr."""
+    name = quote(slide_id, safe=" +,=@()[]{}!&'", encoding="utf-8", errors="surrogateescape")
+    # A leading dot would hide the store, and "." or ".." would not be a name at all.
+    return run / "embeddings" / (("%2E" + name[1:] if name.startswith(".") else name) + SUFFIX)
+
+
+def slide_id_of(path: Path) -> str:
+    """The inverse of `store_path`."""
+    return unquote(path.name.removesuffix(SUFFIX), encoding="utf-8", errors="surrogateescape")
+
+
+def list_stores(run: Path) -> list[Path]:
+    """The stores of a run folder, complete or not, sorted by name; unfinished writes are left out."""
+    return sorted(p for p in (run / "embeddings").glob(f"*{SUFFIX}") if not p.name.startswith("."))
+
+
+def row_bytes(array: NDArray[np.generic]) -> bytes:
+    """The C-order bytes that checksums are taken over."""
+    return np.ascontiguousarray(array).tobytes()

@@ -1,0 +1,83 @@
+"""The built-in encoder: classical descriptors of stain, texture and nuclei; no weights, no network, no chance.
+
+Each group is a module that names its source; `feature_names` says what every column is. Lengths are in px of the
+patch and mean µm at the card's spacing of 1 µm per px. Columns are of order one: fractions, correlations, optical
+densities, and logarithms of counts and energies over fixed units.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from . import (
+    texture_blobs,
+    texture_colour,
+    texture_cooccurrence,
+    texture_lbp,
+    texture_nuclei,
+    texture_oriented,
+)
+from . import texture_structure
+from .card import EncoderCard
+from .texture_planes import planes_of
+
+SMALLEST_PX = 64
+"""Below this the coarsest filters do not fit into the patch."""
+
+
+def feature_names() -> tuple[str, ...]:
+    """What each column of the embedding is, `group.picture.statistic`."""
+    return (
+        *texture_colour.NAMES,
+        *texture_nuclei.NAMES,
+        *texture_blobs.NAMES,
+        *texture_lbp.NAMES,
+        *texture_oriented.NAMES,
+        *texture_structure.NAMES,
+        *texture_cooccurrence.NAMES,
+    )
+
+
+CARD = EncoderCard(
+    name="texture",
+    source="built-in",
+    revision="1",
+    sha256="",
+    licence="Apache-2.0",
+    gated=False,
+    dim=len(feature_names()),
+    input_px=224,
+    patch_px=224,
+    spacings=(1.0,),
+)
+
+
+class Texture(nn.Module):
+    """uint8 (B, 3, H, W) on any device -> float32 (B, CARD.dim), finite for every picture.
+
+    Sides may be any from 64 px; the recommended one is 224.
+
+    Raises:
+        UsageError: a side below 64 px.
+    """
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if min(pixels.shape[-2:]) < SMALLEST_PX:
+            raise UsageError(
+                f"Patches of {pixels.shape[-1]} x {pixels.shape[-2]} px are too small for the encoder texture.",
+                f"Use at least {SMALLEST_PX} px.",
+            )
+        planes = planes_of(pixels)
+        mask = texture_nuclei.nuclear_mask(planes.hematoxylin)
+        groups = [
+            texture_colour.colour(planes),
+            texture_nuclei.nuclei(planes, mask),
+            texture_blobs.blobs(planes, mask),
+            texture_lbp.lbp(planes),
+            texture_oriented.oriented(planes),
+            texture_structure.structure(planes),
+            texture_cooccurrence.cooccurrence(planes),
+        ]
+        return torch.cat(groups, 1)

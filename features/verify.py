@@ -1,0 +1,102 @@
+"""Proving that a store is whole: metadata, chunks, checksums and what they say of each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StoreError
+from ..tiling.stream import OK, OUTSIDE, UNREADABLE
+from .layout import ArrayLayout, array_layouts, row_bytes, slide_id_of
+from .store import Store, open_store
+from .writer import metadata_digest
+
+CRC_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a store: which slide, which array (or "zarr.json"), and what."""
+
+    slide_id: str
+    array: str
+    what: str
+
+
+def verify_store(path: Path) -> list[Problem]:
+    """Everything wrong with a store; empty when it is whole.
+
+    Reads every byte: the digest of all metadata, the presence of every chunk, the crc32c of every
+    chunk, the sha256 of every array, and that counts, status and NaN rows agree.
+    """
+    try:
+        store = open_store(path)
+    except StoreError as error:
+        return [Problem(slide_id_of(path), "zarr.json", error.cause)]
+    attributes = store.attributes
+    if attributes.get("metadata_sha256") != _metadata_digest(path):
+        return [Problem(store.slide_id, "zarr.json", "The metadata do not match their digest.")]
+    problems: list[Problem] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, expected in sorted(attributes["checksums"].items()):
+        try:
+            arrays[name] = store.read(name)
+        except StoreError as error:
+            problems.append(Problem(store.slide_id, name, error.cause))
+            continue
+        if hashlib.sha256(row_bytes(arrays[name])).hexdigest() != expected:
+            problems.append(Problem(store.slide_id, name, "The array does not match its sha256."))
+    return problems or _contradictions(store, arrays)
+
+
+def _metadata_digest(path: Path) -> str:
+    try:
+        return metadata_digest(path)
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _contradictions(store: Store, arrays: dict[str, NDArray[Any]]) -> list[Problem]:
+    """What single checksums cannot see: arrays of the wrong shape, or that disagree."""
+
+    def problem(array: str, what: str) -> list[Problem]:
+        return [Problem(store.slide_id, array, what)]
+
+    status, coords = arrays["status"], arrays["coords"]
+    dim = int(store.attributes["encoder"]["dim"])
+    for layout in array_layouts(len(coords), coords.shape[1], dim, arrays["mask"].shape):
+        found = arrays.get(layout.name)
+        if found is None or found.shape != layout.shape:
+            return problem(layout.name, f"The array should have shape {layout.shape}.")
+    counts = store.attributes["counts"]
+    for key, value in (("ok", OK), ("unreadable", UNREADABLE), ("outside", OUTSIDE)):
+        if counts[key] != int((status == value).sum()):
+            return problem("status", f"The attributes count {counts[key]} patches as {key}.")
+    if dim and not np.array_equal(np.isnan(arrays["features"]).any(axis=1), status != OK):
+        return problem("features", "Rows are NaN where the status is 0, or the reverse.")
+    return []
+
+
+def missing_part(path: Path) -> str:
+    """A quick look at a complete store, without reading its arrays: what is wrong, or nothing.
+
+    Sees damaged metadata and chunks that are missing or of the wrong length; not a flipped bit.
+    """
+    if open_store(path).attributes.get("metadata_sha256") != _metadata_digest(path):
+        return "its metadata do not match their digest"
+    for metadata in sorted(path.glob("*/zarr.json")):
+        described = json.loads(metadata.read_text())
+        name, shape = metadata.parent.name, tuple(described["shape"])
+        layout = ArrayLayout(name, shape, described["data_type"])
+        size = int(np.prod(layout.chunks)) * np.dtype(layout.dtype).itemsize + CRC_BYTES
+        for key in layout.chunk_keys:
+            chunk = metadata.parent / key
+            if not chunk.is_file() or chunk.stat().st_size != size:
+                return f"a chunk of {name} is missing or cut short"
+    return ""

@@ -1,0 +1,43 @@
+"""Gated attention pooling: Ilse, Tomczak and Welling, 2018, https://arxiv.org/abs/1802.04712."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .bags import Bags
+from .heads import Head, HeadOutput
+from .pooling import bag_softmax, weighted_sum
+from .spec import TrainSpec
+
+
+class GatedAttention(nn.Module):
+    """Scores (N, 1) of embeddings (N, D): w^T (tanh(V h) * sigmoid(U h)), equation 9 of the paper."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(dim, width)
+        self.gate = nn.Linear(dim, width)
+        # A bias here would cancel in the softmax.
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        gated = self.content(embeddings).tanh() * self.gate(embeddings).sigmoid()
+        scores: torch.Tensor = self.score(gated)
+        return scores
+
+
+class Abmil(Head):
+    """Standardise, project, attend, sum, classify; one attention column for all classes."""
+
+    def __init__(self, spec: TrainSpec, dim: int, classes: int) -> None:
+        super().__init__(dim)
+        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.attend = GatedAttention(spec.hidden, spec.attention)
+        self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, classes))
+
+    def forward(self, bags: Bags) -> HeadOutput:
+        hidden = self.project(self.standardise(bags.features))
+        attention = bag_softmax(self.attend(hidden), bags.offsets)
+        pooled = weighted_sum(hidden, attention, bags.offsets)
+        return HeadOutput(self.classify(pooled), attention)

@@ -1,0 +1,195 @@
+"""A head folder: everything a prediction needs, as JSON, CSV and safetensors.
+
+HEAD/
+  head.json              contract, train spec, classes, folds by slide, sha256 of the weights
+  fold-<k>.safetensors   weights of the head that never saw fold k
+  predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
+  metrics.json           metrics of the heads and of the linear probe, slides left out
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from ..errors import StoreCorrupt, StoreIncomplete, UsageError
+from .contract import EmbeddingContract
+from .crossval import CrossValidation
+from .heads import Head, build_head
+from .spec import TrainSpec
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training run leaves behind.
+
+    Attributes:
+        result: heads, predictions and metrics.
+        contract: of the embeddings.
+        spec: how the heads were trained.
+        identities: content identity of every training slide, by slide_id.
+        left_out: slide_ids by reason: "without_label", "without_store", "without_patches".
+    """
+
+    result: CrossValidation
+    contract: EmbeddingContract
+    spec: TrainSpec
+    identities: dict[str, str]
+    left_out: dict[str, list[str]]
+
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds."""
+        return {
+            **{
+                model: {name: estimate.to_dict() for name, estimate in estimates.items()}
+                for model, estimates in self.result.metrics.items()
+            },
+            "slides": len(self.result.labels.entries),
+            "patients": len(set(self.result.labels.patients)),
+            "left_out": self.left_out,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedHead:
+    """A head folder, loaded.
+
+    Attributes:
+        heads: one per fold, in evaluation mode, on the CPU.
+        classes: names, in the order of the probabilities.
+        contract: what embeddings the heads understand.
+        spec: how they were trained.
+        fold_of_slide, fold_of_identity: the fold that held a training slide out, by slide_id and by
+            content, so that a renamed slide is recognised.
+    """
+
+    heads: tuple[Head, ...]
+    classes: tuple[str, ...]
+    contract: EmbeddingContract
+    spec: TrainSpec
+    fold_of_slide: dict[str, int]
+    fold_of_identity: dict[str, int]
+
+
+def require_new(folder: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        UsageError: the folder exists.
+    """
+    if folder.exists():
+        raise UsageError(
+            f"{folder} exists already.", "Name a new folder for the head, or remove the old one."
+        )
+
+
+def write_head(folder: Path, trained: Trained) -> None:
+    """Write the folder beside its place and rename it: it is whole or not there."""
+    require_new(folder)
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        weights = [save(head.state_dict()) for head in trained.result.heads]
+        for number, blob in enumerate(weights):
+            (beside / _weights_name(number)).write_bytes(blob)
+        _write_json(beside / "head.json", _document(trained, weights))
+        _write_json(beside / "metrics.json", trained.metrics())
+        _write_predictions(beside / "predictions.csv", trained.result)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def load_head(folder: Path) -> TrainedHead:
+    """Load a head folder.
+
+    Raises:
+        StoreIncomplete: there is no head folder at this place.
+        StoreCorrupt: weights that are missing, or not those that were written.
+        UsageError: written by a version with another schema.
+    """
+    try:
+        document = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreIncomplete(
+            f"{folder} is no head folder: {error}.", "Name a folder made by `train`."
+        ) from error
+    if document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{folder} has head schema {document.get('schema')}, not {SCHEMA}.", "Train it again."
+        )
+    spec = TrainSpec.from_dict(document["train"])
+    contract = EmbeddingContract.from_dict(document["contract"])
+    return TrainedHead(
+        heads=tuple(_read_heads(folder, document, spec)),
+        classes=tuple(document["classes"]),
+        contract=contract,
+        spec=spec,
+        fold_of_slide={slide: known["fold"] for slide, known in document["slides"].items()},
+        fold_of_identity={known["identity"]: known["fold"] for known in document["slides"].values()},
+    )
+
+
+def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
+    result = trained.result
+    folds = zip(result.labels.slides, result.fold.tolist(), strict=True)
+    return {
+        "schema": SCHEMA,
+        "contract": trained.contract.to_dict(),
+        "train": trained.spec.to_dict(),
+        "classes": list(result.labels.classes),
+        "slides": {slide: {"fold": k, "identity": trained.identities[slide]} for slide, k in folds},
+        "weights": [hashlib.sha256(blob).hexdigest() for blob in weights],
+        "metrics": trained.metrics(),
+    }
+
+
+def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list[Head]:
+    heads = []
+    for number, digest in enumerate(document["weights"]):
+        path = folder / _weights_name(number)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise StoreCorrupt(
+                f"{path} is missing or was changed.", "Copy the head folder again, or train again."
+            )
+        head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
+        head.load_state_dict(_tensors(path))
+        heads.append(head.eval())
+    return heads
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load(path.read_bytes())
+    return tensors
+
+
+def _weights_name(fold: int) -> str:
+    return f"fold-{fold}.safetensors"
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_predictions(path: Path, result: CrossValidation) -> None:
+    classes = result.labels.classes
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)])
+        for entry, fold, p in zip(result.labels.entries, result.fold, result.probabilities, strict=True):
+            predicted = classes[int(p.argmax())]
+            rows.writerow(
+                [entry.slide, entry.patient, entry.label, fold, predicted, *(f"{v:.9g}" for v in p)]
+            )

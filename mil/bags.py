@@ -1,0 +1,128 @@
+"""All embeddings of several slides, ragged: one bag after the other, no padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..errors import InputError, UsageError
+from ..features.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """B bags with N patches in all.
+
+    Attributes:
+        features: (N, D) floating, bag after bag.
+        offsets: (B + 1,) int64; bag b owns the rows `offsets[b]` up to `offsets[b + 1]`.
+        coords: (N, 2 or 3) int32, level-0 px, (x, y[, z]), top-left corner of each patch.
+
+    Raises:
+        ValueError: the three do not fit together, or a bag is empty.
+    """
+
+    features: torch.Tensor
+    offsets: torch.Tensor
+    coords: torch.Tensor
+
+    def __post_init__(self) -> None:
+        rows = len(self.features)
+        if self.features.ndim != 2 or len(self.coords) != rows or self.offsets.ndim != 1:
+            shapes = [tuple(t.shape) for t in (self.features, self.offsets, self.coords)]
+            raise ValueError(f"features, offsets and coords of shapes {shapes} do not fit together")
+        if len(self.offsets) < 2 or int(self.offsets[0]) != 0 or int(self.offsets[-1]) != rows:
+            raise ValueError(f"offsets must run from 0 to {rows}")
+        if bool((self.counts < 1).any()):
+            raise ValueError("a bag is empty")
+
+    @staticmethod
+    def of(bags: Sequence[Bags]) -> Bags:
+        """Several `Bags` as one, in the given order."""
+        counts = torch.cat([b.counts for b in bags])
+        return Bags(
+            features=torch.cat([b.features for b in bags]),
+            offsets=torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
+            coords=torch.cat([b.coords for b in bags]),
+        )
+
+    @staticmethod
+    def single(features: torch.Tensor, coords: torch.Tensor) -> Bags:
+        """One bag of features (N, D) and coords (N, 2 or 3)."""
+        return Bags(features, torch.tensor([0, len(features)]), coords)
+
+    def __len__(self) -> int:
+        """The number of bags B."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, bag: int) -> Bags:
+        """Bag number `bag`, alone."""
+        if not 0 <= bag < len(self):
+            raise IndexError(f"bag {bag} of {len(self)}")
+        rows = slice(int(self.offsets[bag]), int(self.offsets[bag + 1]))
+        return Bags(self.features[rows], self.offsets[bag : bag + 2] - self.offsets[bag], self.coords[rows])
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """(B,) int64, patches per bag."""
+        return self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take, in bytes."""
+        return sum(t.numel() * t.element_size() for t in (self.features, self.offsets, self.coords))
+
+    def select(self, bags: Sequence[int]) -> Bags:
+        """The named bags, in the given order."""
+        return Bags.of([self[bag] for bag in bags])
+
+    def sample(self, most: int) -> Bags:
+        """Each bag cut down to at most `most` patches, drawn without replacement, in their old order."""
+        if int(self.counts.max()) <= most:
+            return self
+        return Bags.of([_sampled(self[bag], most) for bag in range(len(self))])
+
+    def to(self, device: torch.device | str) -> Bags:
+        """The same bags on another device."""
+        return Bags(self.features.to(device), self.offsets.to(device), self.coords.to(device))
+
+
+def bag_from_store(store: Store) -> Bags:
+    """The single bag of one slide, in the store's precision; rows with a non-zero status stay out.
+
+    Raises:
+        UsageError: the store was written by an encoder that computes no embeddings.
+        InputError: no patch is left, or an embedding that should be good holds NaN or infinity.
+    """
+    if store.attributes["encoder"]["dim"] == 0:
+        raise UsageError(
+            f"Slide {store.slide_id} was run without embeddings (encoder null).", "Run it with an encoder."
+        )
+    good = store.status() == 0
+    if not good.any():
+        raise InputError(
+            f"Slide {store.slide_id} has no patch with an embedding ({len(good)} patches, none readable).",
+            "Leave the slide out, or run it again with another tissue threshold.",
+        )
+    features = np.asarray(store.features())[good]
+    if not np.isfinite(features).all():
+        raise InputError(
+            f"Slide {store.slide_id} has embeddings that are NaN or infinite.",
+            "Run it again in float32: the encoder's values may be too large for float16.",
+        )
+    return Bags.single(torch.from_numpy(features), torch.from_numpy(np.asarray(store.coords())[good]))
+
+
+def _sampled(bag: Bags, most: int) -> Bags:
+    if len(bag.features) <= most:
+        return bag
+    rows = torch.randperm(len(bag.features))[:most].sort().values
+    return replace(
+        bag,
+        features=bag.features[rows],
+        offsets=torch.tensor([0, most]),
+        coords=bag.coords[rows],
+    )

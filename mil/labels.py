@@ -1,0 +1,134 @@
+"""Which slide belongs to which patient and class, as a CSV says."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+
+COLUMNS = ("slide", "patient", "label")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled slide."""
+
+    slide: str
+    patient: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labelled slides in a fixed order.
+
+    Attributes:
+        entries: one per slide.
+        classes: ascending by value where every label is a number, else in alphabetical order. With
+            two classes the second is the positive one.
+    """
+
+    entries: tuple[Entry, ...]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def of(entries: Iterable[Entry]) -> Labels:
+        """Labels with the classes that occur, sorted by slide: a shuffled CSV trains the same heads."""
+        ordered = tuple(sorted(entries, key=lambda entry: entry.slide))
+        return Labels(ordered, order_classes({entry.label for entry in ordered}))
+
+    def only(self, slides: Collection[str]) -> Labels:
+        """The labels of these slides, and the classes that still occur."""
+        return Labels.of(entry for entry in self.entries if entry.slide in slides)
+
+    @property
+    def slides(self) -> tuple[str, ...]:
+        return tuple(entry.slide for entry in self.entries)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        return tuple(entry.patient for entry in self.entries)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(slides,) index of each slide's class."""
+        number = {name: i for i, name in enumerate(self.classes)}
+        return np.array([number[entry.label] for entry in self.entries], dtype=np.int64)
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a CSV with the columns slide, patient and label; others are ignored.
+
+    `slide` is the slide_id of a run, `label` a class name or a grade.
+
+    Raises:
+        UsageError: no such file, not UTF-8 text, a missing column, an empty value, or a slide named
+            twice; the line is named.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            _check_header(path, rows.fieldnames or ())
+            return Labels.of(_entries(path, rows))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
+
+
+def order_classes(labels: Collection[str]) -> tuple[str, ...]:
+    """Distinct labels, by value where all are finite numbers, else in alphabetical order.
+
+    Raises:
+        UsageError: two spellings of one number, as in 1 and 1.0.
+    """
+    values = {label: _number(label) for label in labels}
+    if any(value is None for value in values.values()):
+        return tuple(sorted(values))
+    if len(set(values.values())) < len(values):
+        raise UsageError(
+            f"The labels {sorted(values)} spell a number in two ways.", "Spell each label one way."
+        )
+    return tuple(sorted(values, key=lambda label: values[label] or 0.0))
+
+
+def _check_header(path: Path, found: Collection[str]) -> None:
+    missing = [column for column in COLUMNS if column not in found]
+    if missing:
+        raise UsageError(
+            f"{path} has no column {', '.join(missing)} (its first line: {', '.join(found) or 'empty'}).",
+            "The first line must name the columns slide,patient,label, separated by commas.",
+        )
+
+
+def _entries(path: Path, rows: csv.DictReader[str]) -> list[Entry]:
+    seen: dict[str, int] = {}
+    entries = []
+    for row in rows:
+        slide, patient, label = ((row[column] or "").strip() for column in COLUMNS)
+        for column, value in zip(COLUMNS, (slide, patient, label), strict=True):
+            if not value:
+                raise UsageError(
+                    f"{path}, line {rows.line_num}: no {column}.", "Fill it in or remove the line."
+                )
+        if slide in seen:
+            raise UsageError(
+                f"{path}, line {rows.line_num}: slide {slide} is already on line {seen[slide]}.",
+                "Keep one line per slide.",
+            )
+        seen[slide] = rows.line_num
+        entries.append(Entry(slide, patient, label))
+    return entries
+
+
+def _number(label: str) -> float | None:
+    try:
+        value = float(label)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,100 @@
+"""How good predictions are, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from ..spec import Spec
+
+Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+
+
+@dataclass(frozen=True)
+class Estimate(Spec):
+    """A metric with its 95 % confidence interval.
+
+    Attributes:
+        value: on all slides.
+        low, high: 2.5th and 97.5th percentile over the resamples; None where none was usable.
+        resamples: how many were usable: one that misses a class is not.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    resamples: int
+
+
+def auroc(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Area under the ROC curve of targets (S,) and probabilities (S, C).
+
+    Two classes: the second is the positive one. More: the mean over classes of one against the rest.
+
+    Raises:
+        ValueError: a class does not occur.
+    """
+    if len(np.unique(targets)) != probabilities.shape[1]:
+        raise ValueError("AUROC needs every class among the targets")
+    if probabilities.shape[1] == 2:
+        return float(roc_auc_score(targets, probabilities[:, 1]))
+    return float(roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"))
+
+
+def balanced_accuracy(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Mean over classes of the share of slides (S,) whose greatest probability (S, C) is right."""
+    return float(balanced_accuracy_score(targets, probabilities.argmax(1)))
+
+
+METRICS: dict[str, Metric] = {"auroc": auroc, "balanced_accuracy": balanced_accuracy}
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Out-of-fold predictions of S slides.
+
+    Attributes:
+        patients: (S,) patient of each slide.
+        targets: (S,) class index.
+        probabilities: (S, C).
+    """
+
+    patients: Sequence[str]
+    targets: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+def evaluate(predicted: Predicted, resamples: int, seed: int) -> dict[str, Estimate]:
+    """Every metric with its confidence interval."""
+    draws = patient_resamples(predicted, resamples, seed)
+    return {name: _estimate(metric, predicted, draws) for name, metric in METRICS.items()}
+
+
+def patient_resamples(predicted: Predicted, resamples: int, seed: int) -> list[NDArray[np.int64]]:
+    """Bootstrap over patients: rows of as many patients, drawn with replacement, per resample.
+
+    Slides of one patient are not independent; drawing slides would make the interval too narrow.
+    Resamples without every class are left out.
+    """
+    random = np.random.default_rng(seed)
+    _, patient = np.unique(np.asarray(predicted.patients), return_inverse=True)
+    rows_of = [np.flatnonzero(patient == p) for p in range(patient.max() + 1)]
+    classes = len(np.unique(predicted.targets))
+    draws = [
+        np.concatenate([rows_of[p] for p in random.integers(len(rows_of), size=len(rows_of))])
+        for _ in range(resamples)
+    ]
+    return [rows for rows in draws if len(np.unique(predicted.targets[rows])) == classes]
+
+
+def _estimate(metric: Metric, predicted: Predicted, draws: list[NDArray[np.int64]]) -> Estimate:
+    value = metric(predicted.targets, predicted.probabilities)
+    if not draws:
+        return Estimate(value, None, None, 0)
+    resampled = [metric(predicted.targets[rows], predicted.probabilities[rows]) for rows in draws]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Estimate(value, float(low), float(high), len(draws))

@@ -1,0 +1,123 @@
+"""What a head says of a slide: a probability per class, its spread over folds, and where it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError, StoreError
+from ..features.layout import list_stores
+from ..features.store import Store, open_store
+from .artifact import TrainedHead, load_head
+from .bags import Bags, bag_from_store
+from .contract import EmbeddingContract, require_equal
+
+Failed = Callable[[Path, InputError | StoreError], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The ensemble's view of one slide.
+
+    Attributes:
+        slide: its slide_id.
+        classes: names, in the order of the probabilities.
+        fold_probabilities: (K, C) of each head that was used.
+        folds: (K,) the numbers of those heads.
+        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
+            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
+    """
+
+    slide: str
+    classes: tuple[str, ...]
+    fold_probabilities: NDArray[np.float64]
+    folds: tuple[int, ...]
+    attention: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(C,) mean over the heads."""
+        return np.asarray(self.fold_probabilities.mean(0))
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """(C,) standard deviation over the heads; 0 where only one was used."""
+        return np.asarray(self.fold_probabilities.std(0))
+
+    @property
+    def predicted(self) -> str:
+        """The class of greatest probability."""
+        return self.classes[int(self.probabilities.argmax())]
+
+
+def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) -> Prediction:
+    """Predict one slide.
+
+    Args:
+        head: from `load_head`.
+        store: the slide's embeddings.
+        out_of_fold: ask only the head that neither trained on nor was stopped by this slide. A slide
+            that is not among the training slides, by content or by name, is shown to all heads.
+
+    Raises:
+        ContractMismatch: the store holds other embeddings; the fields that differ are named.
+        InputError: the slide has no patch with an embedding.
+    """
+    found = EmbeddingContract.from_attributes(store.attributes)
+    require_equal(head.contract, found, f"Slide {store.slide_id}")
+    folds = _unseen_folds(head, store) if out_of_fold else tuple(range(len(head.heads)))
+    probabilities, attention = _ask(head, folds, bag_from_store(store))
+    good = store.status() == 0
+    aligned = np.full(len(good), np.nan, dtype=np.float32)
+    column = int(probabilities.mean(0).argmax()) if attention.shape[1] > 1 else 0
+    aligned[good] = attention[:, column]
+    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned)
+
+
+def predict_run(
+    head_dir: Path, run_dir: Path, out_of_fold: bool = False, failed: Failed | None = None
+) -> Iterator[Prediction]:
+    """Predict every slide of a run folder, in the order of their names.
+
+    Args:
+        head_dir: head folder.
+        run_dir: run folder.
+        out_of_fold: as for `predict_store`.
+        failed: told of a slide that cannot be predicted, and the others go on; None raises instead.
+
+    Raises:
+        ContractMismatch: always raised; such a run folder is the wrong one.
+        InputError, StoreError: a slide failed and `failed` is None.
+    """
+    head = load_head(head_dir)
+    for path in list_stores(run_dir):
+        try:
+            prediction = predict_store(head, open_store(path), out_of_fold)
+        except (InputError, StoreError) as error:
+            if failed is None:
+                raise
+            failed(path, error)
+        else:
+            yield prediction
+
+
+def _unseen_folds(head: TrainedHead, store: Store) -> tuple[int, ...]:
+    identity = str(store.attributes["source"]["identity"])
+    fold = head.fold_of_identity.get(identity, head.fold_of_slide.get(store.slide_id))
+    return tuple(range(len(head.heads))) if fold is None else (fold,)
+
+
+@torch.inference_mode()
+def _ask(
+    head: TrainedHead, folds: tuple[int, ...], bag: Bags
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probabilities (K, C) of each head, and attention (N, 1 or C) averaged over them."""
+    outputs = [head.heads[fold](bag) for fold in folds]
+    probabilities = torch.stack([output.logits.double().softmax(1)[0] for output in outputs])
+    attention = torch.stack([output.attention for output in outputs]).mean(0)
+    return probabilities.numpy(), attention.numpy()

@@ -1,0 +1,64 @@
+"""How a head is trained, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..spec import Spec
+
+
+@dataclass(frozen=True)
+class TrainSpec(Spec):
+    """Everything that a training run depends on besides embeddings and labels.
+
+    Attributes:
+        head: registry name.
+        folds: of the patient-grouped cross-validation; one head is kept per fold.
+        hidden: width of the learned projection of an embedding.
+        attention: width of the attention network.
+        dropout: probability, on the projection and on the pooled bag.
+        epochs: most passes over the training slides.
+        patience: epochs without a better validation loss before training stops.
+        bags_per_step: slides per optimiser step.
+        bag_size: most patches of a slide used in one step, drawn afresh each time; validation and
+            prediction always see whole bags.
+        lr: peak learning rate of AdamW; it falls to 0 along a cosine over `epochs`.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        bootstrap: resamples of the patients behind a confidence interval.
+        seed: of splits, initial weights, dropout, sampling and bootstrap.
+        device: torch device to train on.
+    """
+
+    head: str = "abmil"
+    folds: int = 5
+    hidden: int = 128
+    attention: int = 64
+    dropout: float = 0.25
+    epochs: int = 60
+    patience: int = 15
+    bags_per_step: int = 8
+    bag_size: int = 8192
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    bootstrap: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UsageError(f"Training with folds = {self.folds} is impossible.", "Use 2 folds or more.")
+        for name in ("hidden", "attention", "epochs", "patience", "bags_per_step", "bag_size", "bootstrap"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"Training with {name} = {getattr(self, name)} is impossible.", "Use 1 or more."
+                )
+        for name in ("lr", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise UsageError(
+                    f"Training with {name} = {getattr(self, name)} is impossible.", "Use more than 0."
+                )
+        if not 0 <= self.dropout < 1 or self.weight_decay < 0 or self.seed < 0:
+            raise UsageError("Training needs 0 <= dropout < 1, weight_decay >= 0 and seed >= 0.")

@@ -1,0 +1,54 @@
+"""Embeddings with zero mean and unit variance, as seen on the training slides only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .bags import Bags
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and variance per embedding dimension, float64 (D,) each."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    @staticmethod
+    def of_bag(bag: Bags) -> Moments:
+        """The moments of one bag."""
+        values = bag.features.double()
+        return Moments(values.mean(0), values.var(0, correction=0))
+
+    @staticmethod
+    def together(bags: Sequence[Moments]) -> Moments:
+        """The moments of several bags, each counting the same, however many patches it has."""
+        means = torch.stack([m.mean for m in bags])
+        within = torch.stack([m.variance for m in bags]).mean(0)
+        return Moments(means.mean(0), within + means.var(0, correction=0))
+
+
+class Standardiser(nn.Module):
+    """(N, D) of any floating type -> float32 (N, D); the identity until `fit`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fit(self, moments: Moments) -> None:
+        """Adopt the moments; a dimension that never varies is only centred."""
+        std = moments.variance.sqrt()
+        constant = std <= 1e-6 * moments.mean.abs().clamp(min=1e-6)
+        self.mean.copy_(moments.mean)
+        self.std.copy_(torch.where(constant, 1.0, std))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (features.float() - self.mean) / self.std

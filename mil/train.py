@@ -1,0 +1,110 @@
+"""From a run folder and a table of labels to a head folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..features.layout import list_stores, slide_id_of
+from ..features.store import Store, open_store
+from .artifact import Trained, require_new, write_head
+from .bags import Bags, bag_from_store
+from .cache import BagCache
+from .contract import EmbeddingContract, require_equal
+from .crossval import cross_validate
+from .fit import Progress
+from .labels import Labels, read_labels
+from .spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What was trained.
+
+    Attributes:
+        head: the head folder.
+        classes: in the order of the probabilities.
+        metrics: what metrics.json holds: "head" and "linear_probe" with their estimates, the counts
+            of slides and patients, and "left_out", the slide_ids that were not used, by reason.
+    """
+
+    head: Path
+    classes: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
+def train(
+    run_dir: Path, labels_path: Path, out_dir: Path, spec: TrainSpec, progress: Progress | None = None
+) -> TrainReport:
+    """Cross-validate on the labelled slides of a run folder and keep one head per fold.
+
+    Args:
+        run_dir: run folder with embeddings.
+        labels_path: CSV with the columns slide, patient and label.
+        out_dir: the head folder to make; it must not exist.
+        spec: how to train.
+        progress: told of every epoch.
+
+    Raises:
+        UsageError: labels that cannot be read, matched or split, or an existing `out_dir`.
+        ContractMismatch: stores with different encoders, patch specs or stains.
+        StoreError: a store is incomplete or damaged.
+    """
+    require_new(out_dir)
+    labels = read_labels(labels_path)
+    paths = {slide_id_of(path): path for path in list_stores(run_dir)}
+    used, left_out = _match(labels, paths)
+    contract, identities = _agree(open_store(paths[slide]) for slide in used.slides)
+    result = cross_validate(used, BagCache(lambda slide: _load(paths[slide])), spec, progress)
+    trained = Trained(result, contract, spec, identities, left_out)
+    write_head(out_dir, trained)
+    return TrainReport(out_dir, used.classes, trained.metrics())
+
+
+def _match(labels: Labels, paths: dict[str, Path]) -> tuple[Labels, dict[str, list[str]]]:
+    """The labels of slides that have patches, and the slide_ids left out by reason."""
+    labelled = set(labels.slides)
+    both = labels.only(labelled & paths.keys())
+    empty = {slide for slide in both.slides if not (open_store(paths[slide]).status() == 0).any()}
+    used = both.only(set(both.slides) - empty)
+    if not used.entries:
+        raise UsageError(
+            f"No slide of the labels is in the run folder: the labels name {_some(labels.slides)}, "
+            f"the run folder holds {_some(sorted(paths))}.",
+            "The column slide must hold slide_ids, as `slidestream status` lists them.",
+        )
+    return used, {
+        "without_label": sorted(paths.keys() - labelled),
+        "without_store": sorted(labelled - paths.keys()),
+        "without_patches": sorted(empty),
+    }
+
+
+def _agree(stores: Iterable[Store]) -> tuple[EmbeddingContract, dict[str, str]]:
+    """The contract that all stores share, and each slide's content identity."""
+    contract: EmbeddingContract | None = None
+    identities = {}
+    for store in stores:
+        found = EmbeddingContract.from_attributes(store.attributes)
+        contract = contract or found
+        require_equal(contract, found, f"Slide {store.slide_id}")
+        identities[store.slide_id] = str(store.attributes["source"]["identity"])
+    if contract is None:
+        raise ValueError("no stores")
+    return contract, identities
+
+
+def _load(path: Path) -> Bags:
+    return bag_from_store(open_store(path))
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(names)
+    return (
+        ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
+        if first
+        else "nothing"
+    )

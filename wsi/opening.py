@@ -1,0 +1,96 @@
+"""Which reader opens a file, and if none does: what the file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openslide import OpenSlide
+
+from ..errors import InputNotFound, UnsupportedFormat
+from .dicom_files import is_dicom, not_a_slide, read_instance, volume_in
+from .openslide_reader import OpenSlideReader
+from .picture_reader import PictureReader
+from .reader import Reader
+from .tiff_facts import CONVERT, PALETTE, TiffFacts, inspect_tiff
+from .tiffslide_reader import TiffSlideReader
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
+OTHERS = {
+    b"%PDF": "a PDF",
+    b"PK\3\4": "a ZIP archive",
+    b"\x1f\x8b": "gzip-compressed (perhaps a NIfTI volume)",
+    b"\x89HDF": "an HDF5 file",
+    b"GIF8": "a GIF",
+    b"BM": "a BMP picture",
+    b"RIFF": "a RIFF file (WebP, audio or video)",
+}
+
+
+def open_reader(path: Path) -> Reader:
+    """The first reader that serves: OpenSlide, tiffslide for tiled RGB TIFFs, Pillow for pictures.
+
+    Raises:
+        InputNotFound, UnsupportedFormat, Truncated, LimitExceeded: see `open_slide`.
+    """
+    if not path.exists():
+        raise InputNotFound(f"There is no file {path}.", "Check the path.")
+    if path.is_dir():
+        path = volume_in(path)
+    head = _head(path)
+    facts = inspect_tiff(path) if head.startswith(TIFF_MAGIC) else None
+    vendor = OpenSlide.detect_format(path)
+    if vendor == "generic-tiff" and facts:
+        _refuse(facts.problem())
+    if vendor:
+        try:
+            return OpenSlideReader(path)
+        except UnsupportedFormat:
+            if not head.startswith(TIFF_MAGIC):
+                raise
+    if head.startswith(TIFF_MAGIC):
+        return _open_tiff(path, facts)
+    if head.startswith(PICTURE_MAGIC):
+        return _open_picture(path)
+    raise _what_it_is(path, head)
+
+
+def _open_tiff(path: Path, facts: TiffFacts | None) -> Reader:
+    if facts is None:
+        raise UnsupportedFormat("A TIFF whose directories are damaged.")
+    _refuse(facts.problem())
+    if not facts.tiled:
+        return PictureReader(path)
+    if facts.photometric == PALETTE:
+        raise UnsupportedFormat("A tiled TIFF with palette pixels that OpenSlide cannot read.", CONVERT)
+    return TiffSlideReader(path)
+
+
+def _open_picture(path: Path) -> Reader:
+    if path.suffix.lower() == ".mrxs":
+        raise UnsupportedFormat(
+            "The index of a MIRAX slide without its data.", "Copy the folder of the same name beside it."
+        )
+    return PictureReader(path)
+
+
+def _refuse(problem: str | None) -> None:
+    if problem:
+        raise UnsupportedFormat(
+            f"{problem[0].upper()}{problem[1:]}; a slide has 8-bit colours in tiles.", CONVERT
+        )
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(8)
+
+
+def _what_it_is(path: Path, head: bytes) -> UnsupportedFormat:
+    """The error for a file nobody reads. Its bytes are never quoted: they may be a patient's name."""
+    if not head:
+        return UnsupportedFormat("An empty file.", "Copy the file again.")
+    if is_dicom(path) and (found := read_instance(path)):
+        return not_a_slide(found)
+    kind = next((words for magic, words in OTHERS.items() if head.startswith(magic)), None)
+    return UnsupportedFormat(f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}.")

@@ -1,0 +1,26 @@
+"""Silence where a library's log would carry a slide's free text out of the file."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_here = threading.local()
+
+
+@contextmanager
+def silent_tifffile() -> Iterator[None]:
+    """Drops what tifffile logs in this thread: it quotes a header's bytes where they are no UTF-8."""
+    logging.getLogger("tifffile").addFilter(_allowed)
+    before = getattr(_here, "silent", False)
+    _here.silent = True
+    try:
+        yield
+    finally:
+        _here.silent = before
+
+
+def _allowed(_record: logging.LogRecord) -> bool:
+    return not getattr(_here, "silent", False)
