@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="slidestream",
-    help="From gigapixel slides to slide-level grades, in true microns. Start with `slidestream demo -o demo`.",
+    help="From gigapixel slides to slide-level grades, in true microns. Start with: slidestream demo -o demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,23 +7,22 @@ import tempfile
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cohort.inputs import Input, find_inputs
-from ..cohort.ledger import read_entries, rebuild
-from ..cohort.process import FAILED, open_source
-from ..cohort.run import verify_run
 from ..errors import EnvironmentProblem, InputError, UsageError
-from ..features.encoder import encoder_names, load_encoder
-from ..features.layout import list_stores
 from .options import Inputs, Json, RunFolder, SlideMpp
 from .output import say, show_failures, show_json, show_table
+
+if TYPE_CHECKING:
+    from ..cohort.inputs import Input
 
 
 def info(inputs: Inputs, slide_mpp: SlideMpp = None, json: Json = False) -> None:
     """Show what each slide or volume is: format, size, levels, microns; or why it cannot be used."""
+    from ..cohort.inputs import find_inputs
+
     facts = [_facts(item) for item in find_inputs(inputs, slide_mpp).inputs]
     if json:
         show_json({"inputs": facts})
@@ -35,6 +34,8 @@ def info(inputs: Inputs, slide_mpp: SlideMpp = None, json: Json = False) -> None
 
 
 def _facts(item: Input) -> dict[str, Any]:
+    from ..cohort.process import open_source
+
     known = {"slide_id": item.slide_id, "path": item.path}
     try:
         with open_source(item) as source:
@@ -59,6 +60,8 @@ def status(
     json: Json = False,
 ) -> None:
     """Show what is done, failed or damaged in a run folder."""
+    from ..cohort.ledger import read_entries, rebuild
+
     _require_run(run)
     if rebuild_ledger:
         rebuild(run)
@@ -81,6 +84,8 @@ def status(
 
 def verify(run: RunFolder, json: Json = False) -> None:
     """Read every byte of every store and say what is not as it was written."""
+    from ..cohort.run import verify_run
+
     _require_run(run)
     checked = list(verify_run(run))
     problems = [problem for _, found in checked for problem in found]
@@ -100,6 +105,8 @@ def verify(run: RunFolder, json: Json = False) -> None:
 
 def encoders(json: Json = False) -> None:
     """List the encoders and what they take."""
+    from ..features.encoder import encoder_names, load_encoder
+
     cards = [load_encoder(name).card for name in encoder_names()]
     if json:
         show_json({"encoders": [card.to_dict() for card in cards]})
@@ -157,7 +164,8 @@ def _device_check() -> Check:
 def _self_test() -> Check:
     """A tiny slide through reading, encoding, storing and verifying."""
     from ..cohort.config import Execution, RunConfig
-    from ..cohort.process import Job, process
+    from ..cohort.inputs import Input
+    from ..cohort.process import FAILED, Job, process
     from ..cohort.synthetic import CohortSpec, synthesise
 
     with tempfile.TemporaryDirectory() as folder:
@@ -170,5 +178,7 @@ def _self_test() -> Check:
 
 
 def _require_run(run: Path) -> None:
+    from ..features.layout import list_stores
+
     if not (run / "slidestream.yaml").exists() and not list_stores(run):
         raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")

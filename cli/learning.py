@@ -6,35 +6,34 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError, StoreError, UsageError
-from ..features.layout import slide_id_of, store_path
-from ..features.store import open_store
-from ..mil.artifact import load_head
-from ..mil.predict import Prediction, predict_run, predict_store
-from ..mil.spec import TrainSpec
-from ..mil.train import train as train_heads
-from ..report.heatmap import draw_heatmap
 from .options import HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from ..mil.predict import Prediction
 
 Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
 HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
 
 
-def train(  # noqa: PLR0913 - a command's options are its parameters
+def train(
     run: RunFolder,
     labels: Labels,
     out: HeadOut,
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
-    epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = TrainSpec.epochs,
+    epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     json: Json = False,
 ) -> None:
     """Train an attention head with cross-validation by patient, and keep one head per fold."""
+    from ..mil.spec import TrainSpec
+    from ..mil.train import train as train_heads
+
     spec = TrainSpec(folds=folds, epochs=epochs, seed=seed)
     report = train_heads(run, labels, out, spec)
     if json:
@@ -88,6 +87,10 @@ def heatmap(
     json: Json = False,
 ) -> None:
     """Draw where the head looked, one PNG per slide, from the stores alone."""
+    from ..features.layout import store_path
+    from ..features.store import open_store
+    from ..report.heatmap import draw_heatmap
+
     failures: list[tuple[str, InputError | StoreError]] = []
     out.mkdir(parents=True, exist_ok=True)
     pictures = []
@@ -112,6 +115,11 @@ def _predictions(
     only: Iterable[str] = (),
 ) -> Iterator[Prediction]:
     """Predictions of all slides, or of those named; slides that cannot be predicted are collected."""
+    from ..features.layout import slide_id_of, store_path
+    from ..features.store import open_store
+    from ..mil.artifact import load_head
+    from ..mil.predict import predict_run, predict_store
+
     if not (run / "embeddings").is_dir():
         raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
     chosen = list(only)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cohort.config import Execution, RunConfig, check_config
-from ..cohort.inputs import Found, find_inputs
-from ..cohort.ledger import read_entries
-from ..cohort.plan import Planner, Step
-from ..cohort.process import cached_encoder
-from ..cohort.run import RunOrder, Summary, run_cohort
 from .options import Inputs, Json, SlideMpp
 from .output import note, say, show_failures, show_json, show_table
-from .progress import RunProgress
-from .settings import resolve
+
+if TYPE_CHECKING:
+    from ..cohort.config import RunConfig
+    from ..cohort.inputs import Found
+    from ..cohort.plan import Step
+    from ..cohort.run import Summary
 
 Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
@@ -52,6 +50,9 @@ VolumePx = Annotated[int | None, typer.Option(metavar="PX", help="Patch side for
 VolumeMm = Annotated[
     float | None, typer.Option(metavar="MM", help="Patch spacing for CT and MR, mm per px. [default: 3]")
 ]
+Scaling = Annotated[
+    str | None, typer.Option(metavar="KIND", help="Voxels to grey: ct, mr or auto. [default: auto]")
+]
 Force = Annotated[
     bool | None,
     typer.Option(
@@ -82,7 +83,7 @@ class _Ask:
     config: RunConfig
 
 
-def run(  # noqa: PLR0913 - a command's options are its parameters
+def run(
     inputs: Inputs,
     out: Run,
     encoder: Encoder = None,
@@ -95,6 +96,7 @@ def run(  # noqa: PLR0913 - a command's options are its parameters
     allow_upsampling: Upsampling = False,
     volume_px: VolumePx = None,
     volume_mm: VolumeMm = None,
+    scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     workers: Workers = None,
@@ -107,6 +109,10 @@ def run(  # noqa: PLR0913 - a command's options are its parameters
 ) -> None:
     """Read, encode and store every slide and volume; skip what is done, survive what is broken."""
     ask = _resolve(locals())
+    from ..cohort.config import Execution
+    from ..cohort.run import RunOrder, run_cohort
+    from .progress import RunProgress
+
     means = {"workers": workers, "batch_size": batch_size, "device": _device(device)}
     execution = Execution(**{key: value for key, value in means.items() if value is not None})
     with RunProgress() as progress:
@@ -116,7 +122,7 @@ def run(  # noqa: PLR0913 - a command's options are its parameters
         raise typer.Exit(3)
 
 
-def plan(  # noqa: PLR0913 - the same options as run
+def plan(
     inputs: Inputs,
     out: Run,
     encoder: Encoder = None,
@@ -129,6 +135,7 @@ def plan(  # noqa: PLR0913 - the same options as run
     allow_upsampling: Upsampling = False,
     volume_px: VolumePx = None,
     volume_mm: VolumeMm = None,
+    scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     config: Config = None,
@@ -137,6 +144,11 @@ def plan(  # noqa: PLR0913 - the same options as run
 ) -> None:
     """Say what `run` would do and why, and do nothing."""
     ask = _resolve(locals())
+    from ..cohort.config import check_config
+    from ..cohort.ledger import read_entries
+    from ..cohort.plan import Planner
+    from ..cohort.process import cached_encoder
+
     card = cached_encoder(ask.config.encoder, "cpu").card
     check_config(out, ask.config, card)
     steps = list(Planner(out, ask.config, card, read_entries(out)).steps(ask.found.inputs))
@@ -153,6 +165,9 @@ def plan(  # noqa: PLR0913 - the same options as run
 
 def _resolve(given: dict[str, Any]) -> _Ask:
     """Inputs and configuration from a command's parameters."""
+    from ..cohort.inputs import find_inputs
+    from .settings import resolve
+
     upsampling = 1e9 if given["allow_upsampling"] else None
     flags = {
         "encoder": given["encoder"],
@@ -166,6 +181,7 @@ def _resolve(given: dict[str, Any]) -> _Ask:
         "volume.spacing": given["volume_mm"] * 1000 if given["volume_mm"] else None,
         "volume.padding": given["padding"],
         "volume.max_upsampling": upsampling,
+        "scaling": given["scaling"],
         "force_spacing": given["force_spacing"],
         "max_unreadable": given["max_unreadable"],
     }

@@ -26,7 +26,7 @@ def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
     except ImportError as error:
         raise MissingExtra("Dask is not installed.", "pip install 'slidestream[dask]'") from error
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout="10s")
     except (OSError, TimeoutError, ValueError) as error:
         raise EnvironmentProblem(
             f"No Dask scheduler answers at {address}.",

@@ -27,6 +27,7 @@ class RunConfig(Spec):
         encoder: registry name.
         patch: patches of slides.
         volume: patches of volumes; its spacing is in µm too (3 mm is 3000).
+        scaling: how voxels become grey, "ct" (a window in HU), "mr" (percentiles) or "auto".
         force_spacing: accept a slide spacing that the encoder card does not list.
         max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
     """
@@ -34,10 +35,13 @@ class RunConfig(Spec):
     encoder: str = "texture"
     patch: PatchSpec = field(default_factory=PatchSpec)
     volume: PatchSpec = VOLUME_PATCH
+    scaling: str = "auto"
     force_spacing: bool = False
     max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.scaling not in ("auto", "ct", "mr"):
+            raise UsageError(f"scaling {self.scaling!r} must be auto, ct or mr.")
         if not 0 <= self.max_unreadable <= 1:
             raise UsageError(f"max_unreadable {self.max_unreadable} must be between 0 and 1.")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..spec import Spec
-from .dicom import group_dicom, is_dicom
+from ..wsi.dicom_files import is_dicom
+from .dicom import group_dicom
 
 _TIFF_SUFFIXES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".scn", ".bif", ".svslide", ".qptiff")
 SLIDE_SUFFIXES = frozenset([*_TIFF_SUFFIXES, ".mrxs", ".vms", ".vmu", ".czi"])

@@ -70,7 +70,7 @@ class Planner:
     def _stale(self, item: Input, store: Store) -> str:
         """What about the source or the configuration differs from the store's, or nothing."""
         try:
-            with open_source(item) as source:
+            with open_source(item, self.config.scaling) as source:
                 needed = self._attributes(source.describe(), patch_spec(self.config, source).to_dict())
         except InputError as error:
             return f"its file no longer opens ({error.code})"

@@ -98,8 +98,8 @@ def _silent(done: int, total: int) -> None:
 _REPORT = "This is a defect of slidestream: please report it with the line above."
 
 
-def open_source(item: Input) -> Slide | Volume:
-    """The slide or volume of an input.
+def open_source(item: Input, scaling: str = "auto") -> Slide | Volume:
+    """The slide or volume of an input; `scaling` is for volumes.
 
     Raises:
         InputError: it cannot be opened or has no plausible spacing.
@@ -107,7 +107,7 @@ def open_source(item: Input) -> Slide | Volume:
     path = Path(item.path)
     if not path.exists():
         raise InputNotFound(f"There is no file {path.name}.", "Check the path in the manifest.")
-    return open_volume(path) if item.kind == "volume" else open_slide(path, item.mpp)
+    return open_volume(path, scaling=scaling) if item.kind == "volume" else open_slide(path, item.mpp)
 
 
 def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
@@ -118,12 +118,12 @@ def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
 def _store(job: Job, on_patches: OnPatches) -> NDArray[np.uint8]:
     """Write the store of one input; returns the status of its patches."""
     encoder = cached_encoder(job.config.encoder, job.execution.device)
-    with open_source(job.input) as source:
+    with open_source(job.input, job.config.scaling) as source:
         spec = patch_spec(job.config, source)
         source.check_spacing(spec.spacing, spec.max_upsampling)
         grid = PatchGrid.cover(source.bounds, source.spacing, spec)
         look = overview(source)
-        grid, tissue = with_tissue(source, grid, look, spec)
+        grid, tissue = with_tissue(grid, look, spec)
         place = store_path(job.run, job.input.slide_id)
         with StoreWriter(place, _fixed(grid, tissue, look), encoder.card.dim) as writer:
             reading = Reading(spec.size_px, job.execution.batch_size, job.execution.workers)
@@ -143,10 +143,10 @@ def _store(job: Job, on_patches: OnPatches) -> NDArray[np.uint8]:
 
 
 def with_tissue(
-    source: Slide | Volume, grid: PatchGrid, look: Overview, spec: PatchSpec
+    grid: PatchGrid, look: Overview, spec: PatchSpec
 ) -> tuple[PatchGrid, NDArray[np.float64]]:
     """The patches with enough tissue, and how much each has (N,)."""
-    tissue = tissue_fraction(look.mask, source.size, grid)
+    tissue = tissue_fraction(look.mask, look.covers, grid)
     # Where nothing is asked for, background patches stay; else a patch must have some tissue at all.
     kept = (tissue >= spec.min_tissue) & ((tissue > 0) | (spec.min_tissue == 0))
     return grid.keep(kept), tissue[kept]

@@ -14,8 +14,9 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from ..errors import UsageError
@@ -74,11 +75,16 @@ def synthesise(
 
     Raises:
         UsageError: the folder holds a cohort of another spec.
-        KeyboardInterrupt: slides being drawn are finished first; no others are begun.
+        DiskFull: no space is left; finished slides are intact.
+        KeyboardInterrupt: workers finish the slide they are at and begin no other.
     """
     cohort = Cohort(out, spec, cohort_rows(spec))
     _claim(cohort)
-    waiting = [i for i, row in enumerate(cohort.rows) if not (cohort.slide(row).exists() and cohort.mask(row).exists())]
+    waiting = [
+        i
+        for i, row in enumerate(cohort.rows)
+        if not (cohort.slide(row).exists() and cohort.mask(row).exists())
+    ]
     tell = _Count(len(cohort.rows) - len(waiting), len(cohort.rows), progress)
     count = min(workers or os.cpu_count() or 1, len(waiting))
     if count > 1:
@@ -111,13 +117,21 @@ class _Count:
 
 
 def _draw_in_parallel(cohort: Cohort, waiting: list[int], workers: int, tell: _Count) -> None:
-    """Spawned, not forked: the caller may hold threads, locks and CUDA, which a fork would break."""
+    """Spawned, not forked: the caller may hold threads, locks and CUDA, which a fork would break.
+
+    No more is submitted than can run, since a pool does not cancel what its workers have queued.
+    """
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    ahead = iter(waiting)
     try:
-        for future in as_completed([pool.submit(draw_slide, cohort, index) for index in waiting]):
-            future.result()
-            tell.one_more()
+        running = {pool.submit(draw_slide, cohort, index) for index in islice(ahead, workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                tell.one_more()
+                running |= {pool.submit(draw_slide, cohort, index) for index in islice(ahead, 1)}
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -132,7 +146,9 @@ def _claim(cohort: Cohort) -> None:
     if record.exists():
         found = json.loads(record.read_text(encoding="utf-8"))["spec"]
         if changed := differences(found, cohort.spec.to_dict()):
-            raise UsageError(f"{cohort.folder} holds another cohort: {'; '.join(changed)}.", "Name another folder.")
+            raise UsageError(
+                f"{cohort.folder} holds another cohort: {'; '.join(changed)}.", "Name another folder."
+            )
     for name in ("slides", "masks"):
         (cohort.folder / name).mkdir(parents=True, exist_ok=True)
     facts = {"spec": cohort.spec.to_dict(), "mask_spacing_um": MASK_SPACING}

@@ -37,7 +37,7 @@ def add_glands(rng: np.random.Generator, seed: int, layers: Layers) -> Nuclei:
     size, spacing = len(layers.eosin), layers.spacing
     zone = highest(smooth_noise(rng, size, 550 / spacing), layers.stroma > 0.9, 0.38)
     centres = scattered(rng, size * spacing, 150.0)
-    centres = centres[at(zone, centres, spacing).astype(bool)]
+    centres = centres[at(zone, centres, spacing)]
     radii = _outlines(rng, len(centres))
     thickness = rng.uniform(13, 22, len(centres))[:, None]
     lumen = _filled(centres, (radii - thickness).clip(3), layers)
@@ -45,7 +45,8 @@ def add_glands(rng: np.random.Generator, seed: int, layers: Layers) -> Nuclei:
     cover(layers, lumen, LUMEN)
     nuclei = _gland_nuclei(rng, seed, centres, radii - 0.42 * thickness)
     in_epithelium = at((layers.section > 0.5) & (lumen < 0.5), centres_of(nuclei), spacing)
-    return nuclei[in_epithelium.astype(bool)]
+    kept: Nuclei = nuclei[in_epithelium]
+    return kept
 
 
 def add_lymphoid(rng: np.random.Generator, seed: int, layers: Layers) -> Nuclei:
@@ -54,9 +55,9 @@ def add_lymphoid(rng: np.random.Generator, seed: int, layers: Layers) -> Nuclei:
     centres = scattered(rng, side, 620.0)
     centres = centres[at(layers.stroma, centres, layers.spacing) > 0.9]
     heaps = [np.empty((0, 2))]
-    for centre in centres[rng.random(len(centres)) < 0.6]:
-        radius = rng.uniform(45, 115)
-        points = scattered(rng, 3 * radius, 9.0) - 1.5 * radius
+    for centre in centres[rng.random(len(centres)) < rng.uniform(0.2, 0.7)]:
+        radius = rng.uniform(45, 150)
+        points = scattered(rng, 3 * radius, 8.2) - 1.5 * radius
         away = np.hypot(*points.T) / (radius * _wobble(rng, np.arctan2(points[:, 1], points[:, 0])))
         heaps.append(centre + points[rng.random(len(points)) < 3 * (1.25 - away)])
     points = _inside(np.concatenate(heaps), side)
@@ -101,7 +102,7 @@ def _filled(centres: Points, radii: Points, layers: Layers) -> Field:
     for centre, radius in zip(centres, radii, strict=True):
         corners = 2 / layers.spacing * (centre + radius[:, None] * circle)
         draw.polygon(corners.ravel().tolist(), fill=255)
-    return np.asarray(image.reduce(2), np.float32) / 255 * layers.section
+    return np.asarray(image.reduce(2), np.float32) / np.float32(255) * layers.section
 
 
 def _gland_nuclei(rng: np.random.Generator, seed: int, centres: Points, radii: Points) -> Nuclei:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -9,6 +11,7 @@ from PIL import Image
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]
+Value = TypeVar("Value", bound=np.generic)
 
 
 def enlarge(field: Field, size: int) -> Field:
@@ -21,7 +24,8 @@ def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Field:
     """Gaussian noise (size, size) of mean 0 and deviation 1 whose blobs are about `scale` px wide."""
     knots = max(4, int(np.ceil(2 * size / scale)))
     noise = enlarge(rng.standard_normal((knots, knots), dtype=np.float32), size)
-    return (noise - noise.mean()) / noise.std()
+    normal: Field = (noise - noise.mean()) / noise.std()
+    return normal
 
 
 def highest(field: Field, among: Mask, fraction: float) -> Mask:
@@ -47,9 +51,9 @@ def scattered(rng: np.random.Generator, side: float, spacing: float) -> Points:
     return inside
 
 
-def at(field: NDArray[np.generic], points: Points, spacing: float) -> NDArray[np.generic]:
+def at(field: NDArray[Value], points: Points, spacing: float) -> NDArray[Value]:
     """The field's values (N,) at points (N, 2) in microns, for a raster of `spacing` µm per px."""
     last = len(field) - 1
     column, row = np.minimum((points / spacing).astype(np.intp), last).T
-    values: NDArray[np.generic] = field[row, column]
+    values: NDArray[Value] = field[row, column]
     return values

@@ -34,8 +34,8 @@ class Layers:
 
     def copy(self) -> Layers:
         """Layers of their own, to be covered without touching these."""
-        fields = (self.eosin, self.haematoxylin, self.fibre, self.stroma)
-        return Layers(self.spacing, *(field.copy() for field in fields), self.section)
+        eosin, haematoxylin, fibre = self.eosin.copy(), self.haematoxylin.copy(), self.fibre.copy()
+        return Layers(self.spacing, eosin, haematoxylin, fibre, self.stroma.copy(), self.section)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def lay_stroma(rng: np.random.Generator, tissue: Mask, spacing: float) -> Layers
     size = FINE * len(tissue)
     ragged = 0.15 * smooth_noise(rng, size, 14 / spacing).clip(-2, 2)
     edge = enlarge(tissue.astype(np.float32), size) - 0.5 + ragged
-    tear = np.abs(smooth_noise(rng, size, 320 / spacing)) - 0.16 * smooth_noise(rng, size, 500 / spacing) + 0.26
+    tear = (
+        np.abs(smooth_noise(rng, size, 320 / spacing)) - 0.16 * smooth_noise(rng, size, 500 / spacing) + 0.26
+    )
     stroma = np.clip(0.5 + 3 * edge, 0, 1) * np.clip(0.5 + 9 * tear, 0, 1)
     coarse, fine = smooth_noise(rng, size, 260 / spacing), smooth_noise(rng, size, 35 / spacing)
     tone = np.clip(1 + 0.16 * coarse + 0.10 * fine, 0.45, 1.6) * stroma
@@ -63,16 +65,14 @@ def lay_stroma(rng: np.random.Generator, tissue: Mask, spacing: float) -> Layers
 
 def cover(layers: Layers, part: Field, matter: Matter) -> None:
     """Replace what is there by `matter`, in place, to the degree `part` (n, n) in 0..1 says."""
-    kept = 1 - part
     for layer, value in (
         (layers.eosin, matter.eosin),
         (layers.haematoxylin, matter.haematoxylin),
         (layers.fibre, matter.fibre),
         (layers.stroma, 0.0),
     ):
-        layer *= kept
-        if value:
-            layer += np.float32(value) * part
+        np.multiply(layer, 1 - part, out=layer)
+        np.add(layer, np.float32(value) * part, out=layer)
 
 
 def soften(mask: Mask, spread: float) -> Field:

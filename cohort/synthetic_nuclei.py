@@ -17,8 +17,17 @@ VARIANTS = 16
 LOBES = 4
 NUCLEUS = np.dtype([("x", "f4"), ("y", "f4"), ("diameter", "f4"), ("kind", "u1"), ("shape", "u2")])
 SHAPE = np.dtype(
-    [("diameter", "f4"), ("aspect", "f4"), ("angle", "f4"), ("density", "f4"), ("clumps", "f4"), ("rim", "f4")]
-    + [("lobes", "f4", (LOBES,)), ("phases", "f4", (LOBES,)), ("nucleoli", "f4", (2, 3))]
+    [
+        ("diameter", "f4"),
+        ("aspect", "f4"),
+        ("angle", "f4"),
+        ("density", "f4"),
+        ("clumps", "f4"),
+        ("rim", "f4"),
+        ("lobes", "f4", (LOBES,)),
+        ("phases", "f4", (LOBES,)),
+        ("nucleoli", "f4", (2, 3)),
+    ]
 )
 
 
@@ -50,8 +59,8 @@ class Kind:
 KINDS = (
     Kind("fibroblast", 5.8, 0.10, 2.6, 0.03, 0.46, 0.14, 0.0),
     Kind("epithelium", 7.0, 0.08, 1.35, 0.03, 0.40, 0.20, 0.0),
-    Kind("lymphocyte", 5.9, 0.06, 1.08, 0.03, 0.60, 0.16, 0.0),
-    Kind("atypical", 11.0, 0.24, 1.35, 0.09, 0.47, 0.34, 1.1),
+    Kind("lymphocyte", 5.9, 0.06, 1.08, 0.03, 0.62, 0.16, 0.0),
+    Kind("atypical", 11.0, 0.24, 1.35, 0.09, 0.45, 0.36, 1.1),
 )
 FIBROBLAST, EPITHELIUM, LYMPHOCYTE, ATYPICAL = range(len(KINDS))
 
@@ -66,7 +75,9 @@ def shape_pool(seed: int) -> NDArray[np.void]:
     return np.stack([_kind_shapes(rng, kind) for kind in KINDS])
 
 
-def place(rng: np.random.Generator, seed: int, kind: int, points: Points, angles: Points | None = None) -> Nuclei:
+def place(
+    rng: np.random.Generator, seed: int, kind: int, points: Points, angles: Points | None = None
+) -> Nuclei:
     """Nuclei of one kind, `NUCLEUS` (N,), at points (N, 2) in µm.
 
     Args:
@@ -99,7 +110,9 @@ def _kind_shapes(rng: np.random.Generator, kind: Kind) -> NDArray[np.void]:
     shapes["diameter"] = kind.diameter * np.exp(kind.spread * rng.standard_normal(size).clip(-2, 2))
     shapes["aspect"] = 1 + (kind.aspect - 1) * rng.uniform(0.4, 1.6, size)
     shapes["angle"] = np.arange(ANGLES)[:, None] * np.pi / ANGLES
-    shapes["density"] = kind.density * np.exp((0.10 + 0.5 * kind.spread) * rng.standard_normal(size).clip(-2, 2))
+    shapes["density"] = kind.density * np.exp(
+        (0.10 + 0.5 * kind.spread) * rng.standard_normal(size).clip(-2, 2)
+    )
     shapes["clumps"] = kind.clumps
     shapes["rim"] = rng.uniform(0.1, 0.3, size)
     shapes["lobes"] = kind.irregularity * rng.standard_normal((*size, LOBES)) / np.sqrt(1 + np.arange(LOBES))

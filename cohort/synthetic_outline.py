@@ -41,7 +41,7 @@ def _from_edge(size: int) -> Field:
     """Distance (size, size) from the slide's nearest edge, in parts of its side."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     near = np.minimum(axis, 1 - axis)
-    return np.minimum(near[None, :], near[:, None])
+    return np.asarray(np.minimum(near[None, :], near[:, None]))
 
 
 def _centres(rng: np.random.Generator) -> list[tuple[float, float]]:
@@ -67,4 +67,4 @@ def _without_crumbs(tissue: Mask) -> Mask:
     """Without the islets that thresholding noise leaves, which no section has."""
     labels, count = ndimage.label(tissue)
     areas = ndimage.sum_labels(tissue, labels, np.arange(count + 1))
-    return np.asarray(areas > 0.1 * areas.sum())[labels]
+    return np.asarray((areas > 0.1 * areas.sum())[labels])

@@ -51,7 +51,7 @@ class Painter:
 
     def glass(self) -> Pixels:
         """A block of empty glass, uint8 (BLOCK, BLOCK, 3)."""
-        return self._colour(self._grain[0].copy(), self._grain[1].copy())
+        return self._colour(self._grain[0], self._grain[1])
 
     def _image(self, field: Field) -> Image.Image:
         """A layer in density levels, continued by empty glass to whole blocks, ready to be enlarged."""
@@ -97,8 +97,6 @@ class Painter:
         return zip(near, x.tolist(), y.tolist(), strict=True)
 
     def _colour(self, blue: NDArray[np.int16], eosin: NDArray[np.int16]) -> Pixels:
-        for levels in (blue, eosin):
-            levels += DENSITY_ZERO
-            np.clip(levels, 0, 255, out=levels)
-        pixels = self._table[blue.astype(np.uint16) * np.uint16(256) + eosin.astype(np.uint16)]
+        rows, columns = (np.clip(levels + DENSITY_ZERO, 0, 255).astype(np.uint16) for levels in (blue, eosin))
+        pixels = self._table[rows * np.uint16(256) + columns]
         return np.ascontiguousarray(pixels.view(np.uint8).reshape(*blue.shape, 4)[..., :3])

@@ -15,7 +15,7 @@ from .synthetic_spec import CohortSpec, SlideRow, cohort_rows
 from .synthetic_stain import SCANNERS, Stain, draw_stain
 
 MASK_SPACING = 8.0
-TUMOUR = Matter(eosin=0.22, haematoxylin=0.08, fibre=0.08)
+TUMOUR = Matter(eosin=0.20, haematoxylin=0.05, fibre=0.08)
 NESTS = 0.82
 NEST_WIDTH = 75.0
 CROWDING = 14.6
@@ -53,7 +53,7 @@ class SlidePlan:
 
     def in_focus(self, nuclei: Nuclei) -> Mask:
         """Which of these nuclei lie in the focus, bool (N,)."""
-        return at(self.focus, centres_of(nuclei), self.mask_spacing).astype(bool)
+        return at(self.focus, centres_of(nuclei), self.mask_spacing)
 
 
 def plan_slide(spec: CohortSpec, index: int) -> SlidePlan:
@@ -63,7 +63,7 @@ def plan_slide(spec: CohortSpec, index: int) -> SlidePlan:
 
 
 def plan_healthy(spec: CohortSpec, index: int) -> SlidePlan:
-    """The slide with a focus that differs in nothing from the tissue around it, as low-grade slides keep it."""
+    """The slide with a focus that is like the tissue around it: what a low-grade slide is."""
     row = cohort_rows(spec)[index]
     rng = np.random.default_rng([spec.seed, 6, index])
     mpp = SCANNERS[row.scanner].mpp
@@ -80,15 +80,15 @@ def plant_tumour(plan: SlidePlan) -> SlidePlan:
     """The same slide with high-grade tumour in its focus, and not one nucleus changed outside it.
 
     Nests of crowded, large, uneven and dark nuclei take the place of what was there; septa between the
-    nests keep their stroma. Nuclei are about 1.7 times as wide and 2.3 times as many as elsewhere.
+    nests keep their stroma. Nuclei are about 1.7 times as wide and 2.4 times as many as elsewhere.
     """
     rng = np.random.default_rng([plan.spec.seed, 7, plan.index])
     nests = _nests(rng, plan)
     layers = plan.layers.copy()
     cover(layers, soften(nests, 0.8) * layers.section, TUMOUR)
-    kept = plan.nuclei[~at(nests, centres_of(plan.nuclei), layers.spacing).astype(bool)]
+    kept = plan.nuclei[~at(nests, centres_of(plan.nuclei), layers.spacing)]
     points = scattered(rng, len(nests) * layers.spacing, CROWDING)
-    points = points[at(nests, points, layers.spacing).astype(bool)]
+    points = points[at(nests, points, layers.spacing)]
     atypical = place(rng, plan.spec.seed, ATYPICAL, points)
     return replace(plan, layers=layers, nuclei=_top_down([kept, atypical]))
 

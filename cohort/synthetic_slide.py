@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -12,6 +13,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from ..errors import DiskFull
 from .synthetic_field import Mask
 from .synthetic_paint import Painter, Pixels
 from .synthetic_plan import SlidePlan
@@ -39,11 +41,21 @@ def write_mask(focus: Mask, path: Path) -> None:
 
 
 def whole_or_not(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` write a file beside its place, then rename it into place: a file that is there is whole."""
+    """Let `write` write a file beside its place, then rename it into place: a file that is there is whole.
+
+    Raises:
+        DiskFull: no space left for it; what was written of it is removed.
+    """
     beside = path.with_name(f".{path.name}.partial")
-    write(beside)
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
+    try:
+        write(beside)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(f"No space is left to write {path}.", "Free some space and call again.") from error
+        raise
     beside.replace(path)
 
 
@@ -63,7 +75,9 @@ def _scale(mpp: float) -> dict[str, object]:
     return {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
 
 
-def _write_level(tiff: tifffile.TiffWriter, side: int, tiles: Iterator[bytes], tags: dict[str, object]) -> None:
+def _write_level(
+    tiff: tifffile.TiffWriter, side: int, tiles: Iterator[bytes], tags: dict[str, object]
+) -> None:
     """Add a level of encoded tiles, row by row; without software and date, bytes are the same every time."""
     tiff.write(
         tiles,
@@ -119,7 +133,11 @@ def _tiles(pixels: Pixels) -> Iterator[bytes]:
 def _encoded(tile: Pixels) -> bytes:
     return bytes(
         imagecodecs.jpeg8_encode(
-            np.ascontiguousarray(tile), level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420"
+            np.ascontiguousarray(tile),
+            level=QUALITY,
+            colorspace="RGB",
+            outcolorspace="YCBCR",
+            subsampling="420",
         )
     )
 

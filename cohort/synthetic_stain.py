@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DENSITY_STEP = 0.01
+DENSITY_STEP = 0.005
 DENSITY_ZERO = 8
 """Density 0 is level 8 of 256, so that noise on the white glass is not cut off at one side."""
 
@@ -71,5 +71,5 @@ def colour_table(stain: Stain) -> NDArray[np.uint8]:
 
 
 def _vary(rng: np.random.Generator, vector: tuple[float, ...]) -> tuple[float, ...]:
-    strength = np.exp(rng.normal(0, 0.09))
+    strength = np.exp(rng.normal(0, 0.11))
     return tuple(float(v) for v in strength * np.maximum(np.array(vector) + rng.normal(0, 0.02, 3), 0.02))

@@ -39,7 +39,7 @@ def _stamp(rng: np.random.Generator, shape: np.void, mpp: float) -> Stamp:
     for cx, cy, radius in shape["nucleoli"]:
         chromatin += 0.3 * np.clip((radius - np.hypot(x - cx, y - cy)) / mpp + 0.5, 0, 1)
     density = ndimage.gaussian_filter(inside * chromatin, BLUR / mpp)
-    return np.round(density / DENSITY_STEP).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.round(density / DENSITY_STEP).clip(0, 255).astype(np.uint8))
 
 
 def _depth(shape: np.void, x: Field, y: Field) -> Field:

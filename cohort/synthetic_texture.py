@@ -36,7 +36,7 @@ def fibres(seed: int, mpp: float) -> NDArray[np.int16]:
         alike = np.square(x * np.float32(np.cos(direction)) + y * np.float32(np.sin(direction)))
         woven += noise * np.square(alike * alike * alike)
     levels = CONTRAST * woven / woven.std()
-    return levels.clip(-127, 127).astype(np.int16)
+    return np.asarray(levels.clip(-127, 127).astype(np.int16))
 
 
 def fibre_angles(seed: int, points_px: Points) -> Points:
@@ -48,7 +48,7 @@ def fibre_angles(seed: int, points_px: Points) -> Points:
 def grain(seed: int) -> NDArray[np.int16]:
     """Sensor noise in density levels, int16 (2, BLOCK, BLOCK), one plane for each stain."""
     rng = np.random.default_rng([seed, 4])
-    return rng.normal(0, 1.1, (2, BLOCK, BLOCK)).round().astype(np.int16)
+    return rng.normal(0, 1.0, (2, BLOCK, BLOCK)).round().astype(np.int16)
 
 
 def _angles(seed: int, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,7 +1,7 @@
-"""The built-in encoder: classical descriptors of stain, texture and nuclei; no weights, no network, no chance.
+"""The built-in encoder: classical descriptors of stain, texture and nuclei; no weights, no chance.
 
-Each group is a module that names its source; `feature_names` says what every column is. Lengths are in px of the
-patch and mean µm at the card's spacing of 1 µm per px. Columns are of order one: fractions, correlations, optical
+Each group is a module that names its source; `feature_names` says what every column is. Lengths are in px
+of the patch, which at the card's spacing are µm. Columns are of order one: fractions, correlations, optical
 densities, and logarithms of counts and energies over fixed units.
 """
 
@@ -18,13 +18,15 @@ from . import (
     texture_lbp,
     texture_nuclei,
     texture_oriented,
+    texture_structure,
 )
-from . import texture_structure
 from .card import EncoderCard
 from .texture_planes import planes_of
 
 SMALLEST_PX = 64
-"""Below this the coarsest filters do not fit into the patch."""
+"""Below this the coarsest windows do not fit into the patch."""
+SLICE = 16
+"""Patches measured at once: enough to keep cores busy, few enough to keep intermediate pictures small."""
 
 
 def feature_names() -> tuple[str, ...]:
@@ -66,18 +68,24 @@ class Texture(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         if min(pixels.shape[-2:]) < SMALLEST_PX:
             raise UsageError(
-                f"Patches of {pixels.shape[-1]} x {pixels.shape[-2]} px are too small for the encoder texture.",
+                f"Patches of {pixels.shape[-1]} x {pixels.shape[-2]} px are too small for encoder texture.",
                 f"Use at least {SMALLEST_PX} px.",
             )
-        planes = planes_of(pixels)
-        mask = texture_nuclei.nuclear_mask(planes.hematoxylin)
-        groups = [
-            texture_colour.colour(planes),
-            texture_nuclei.nuclei(planes, mask),
-            texture_blobs.blobs(planes, mask),
-            texture_lbp.lbp(planes),
-            texture_oriented.oriented(planes),
-            texture_structure.structure(planes),
-            texture_cooccurrence.cooccurrence(planes),
-        ]
-        return torch.cat(groups, 1)
+        if not len(pixels):
+            return torch.empty(0, CARD.dim, device=pixels.device)
+        return torch.cat([_measured(pixels[at : at + SLICE]) for at in range(0, len(pixels), SLICE)])
+
+
+def _measured(pixels: torch.Tensor) -> torch.Tensor:
+    planes = planes_of(pixels)
+    mask = texture_nuclei.nuclear_mask(planes.hematoxylin)
+    groups = [
+        texture_colour.colour(planes),
+        texture_nuclei.nuclei(planes, mask),
+        texture_blobs.blobs(planes, mask),
+        texture_lbp.lbp(planes),
+        texture_oriented.oriented(planes),
+        texture_structure.structure(planes),
+        texture_cooccurrence.cooccurrence(planes),
+    ]
+    return torch.cat(groups, 1)

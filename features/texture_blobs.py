@@ -36,7 +36,10 @@ NAMES: tuple[str, ...] = (
 
 
 def blobs(planes: Planes, mask: NuclearMask) -> torch.Tensor:
-    """(B, len(NAMES)): log densities per 1,000 px, then size, strength and hematoxylin over blobs, and clustering."""
+    """(B, len(NAMES)): densities, then size, strength and hematoxylin over the blobs, then clustering.
+
+    A density is log(1 + blobs per 1,000 px); statistics over blobs are 0 where a patch has none.
+    """
     smooth = scale_space(F.avg_pool2d(planes.hematoxylin, 2))
     contrast = mask.contrast.view(-1, 1, 1, 1)
     response = (smooth[:, :-1] - smooth[:, 1:]) / (CENTRE * contrast)
@@ -97,7 +100,7 @@ def _mean_and_std(values: torch.Tensor, peaks: torch.Tensor) -> torch.Tensor:
 
 
 def _clustering(peaks: torch.Tensor) -> torch.Tensor:
-    """Log of variance over mean of the blobs per sixteenth of the patch, (B, 1): 0 at random, above in clusters."""
+    """Log of variance over mean of blobs per sixteenth of the patch (B, 1); 0 at random."""
     area = peaks.shape[2] * peaks.shape[3] / 16
     counts = F.adaptive_avg_pool2d(peaks.float().sum(1, keepdim=True), 4).flatten(1) * area
     return torch.log((counts.var(1) + 1) / (counts.mean(1) + 1))[:, None]

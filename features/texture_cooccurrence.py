@@ -1,7 +1,8 @@
 """Grey-level co-occurrence: how alike neighbours at a distance are.
 
-Haralick, Shanmugam and Dinstein, IEEE Transactions on Systems, Man, and Cybernetics 3 (1973) 610-621. Each plane is
-cut into levels around its own mean and spread, so the statistics describe pattern, not stain strength.
+Haralick, Shanmugam and Dinstein, IEEE Transactions on Systems, Man, and Cybernetics 3 (1973) 610-621. Each
+plane is cut into levels around its own mean and spread, so the statistics describe pattern, not stain
+strength.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def cooccurrence(planes: Planes) -> torch.Tensor:
 
 
 def joint_fractions(levels: torch.Tensor, distance: int) -> torch.Tensor:
-    """Symmetric joint fractions (B, C, BINS, BINS) of levels (B, C, H, W) at a distance, over four directions."""
+    """Symmetric joint fractions (B, C, BINS, BINS) of levels (B, C, H, W) at a distance, all directions."""
     d = distance
     pairs = [
         (levels[..., :, d:], levels[..., :, :-d]),
@@ -43,7 +44,7 @@ def joint_fractions(levels: torch.Tensor, distance: int) -> torch.Tensor:
         (levels[..., d:, :-d], levels[..., :-d, d:]),
     ]
     codes = torch.cat([(a * BINS + b).flatten(2) for a, b in pairs], 2)
-    joint = histogram(codes, BINS * BINS).unflatten(2, (BINS, BINS))
+    joint = histogram(codes, BINS * BINS).view(*codes.shape[:2], BINS, BINS)
     return (joint + joint.mT) / 2
 
 

@@ -14,7 +14,7 @@ def histogram(codes: torch.Tensor, bins: int) -> torch.Tensor:
 
 
 def binned(values: torch.Tensor, low: float, high: float, bins: int) -> torch.Tensor:
-    """The bin, 0..bins-1, of each value when low..high is cut into `bins` equal parts; outside goes to the ends."""
+    """The bin, 0..bins-1, of each value in low..high cut into equal parts; values outside go to the ends."""
     return ((values - low) * (bins / (high - low))).clamp(0, bins - 1).to(torch.int64)
 
 

@@ -1,13 +1,14 @@
 """Local binary patterns: which of eight neighbours on a circle are at least as bright as the centre.
 
-Rotation-invariant uniform patterns of Ojala, Pietikäinen and Mäenpää, IEEE Transactions on Pattern Analysis and
-Machine Intelligence 24 (2002) 971-987. Bin k < 9: at most two changes around the circle and k bright neighbours;
-bin 9: every other pattern.
+Rotation-invariant uniform patterns of Ojala, Pietikäinen and Mäenpää, IEEE Transactions on Pattern Analysis
+and Machine Intelligence 24 (2002) 971-987. Bin k < 9: at most two changes around the circle and k bright
+neighbours; bin 9: every other pattern.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 
@@ -73,6 +74,7 @@ def _shifted(image: torch.Tensor, dy: int, dx: int, margin: int) -> torch.Tensor
     return image[..., margin + dy : margin + dy + height, margin + dx : margin + dx + width]
 
 
+@cache
 def _bins_of_codes() -> torch.Tensor:
     """(256, 10): one-hot, the bin of each code."""
     table = torch.zeros(2**POINTS, BINS)

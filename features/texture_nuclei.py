@@ -1,8 +1,8 @@
 """Proxies for nuclei: how much of the patch they cover, how dark they are, and how much they differ.
 
-The mask is hematoxylin above the patch's own threshold, so a weaker stain does not mean fewer nuclei; what the grade
-of a tumour is read from (Elston and Ellis, Histopathology 19 (1991) 403-410: nuclear size, staining and their
-spread) is then measured inside and outside it.
+The mask is hematoxylin above the patch's own threshold, so a weaker stain does not mean fewer nuclei; what
+the grade of a tumour is read from (Elston and Ellis, Histopathology 19 (1991) 403-410: nuclear size,
+staining and their spread) is then measured inside and outside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .texture_planes import Planes
 
 LOW, HIGH, BINS = -0.25, 2.25, 256
 FAINTEST = 0.15
-"""Hematoxylin below this is never a nucleus: the threshold of a patch without nuclei would split its noise."""
+"""Hematoxylin below this is never a nucleus: without nuclei the threshold would split noise."""
 DISTINCT = 0.05
 """Contrasts in optical density below this count as this much."""
 OPENINGS = 5
@@ -68,7 +68,7 @@ def nuclear_mask(hematoxylin: torch.Tensor) -> NuclearMask:
 
 
 def nuclei(planes: Planes, mask: NuclearMask) -> torch.Tensor:
-    """(B, len(NAMES)): area, stain inside and outside, size by openings; 0 where a patch has no such pixels."""
+    """(B, len(NAMES)): area, stain inside and outside, sizes; 0 where a patch has no such pixels."""
     area = mask.pixels.float().mean((1, 2, 3))
     faint = mask.contrast - DISTINCT
     head = torch.stack([area, mask.threshold.flatten(), mask.separability, faint], 1)
@@ -93,19 +93,19 @@ def _staining(planes: Planes, inside: torch.Tensor) -> torch.Tensor:
 
 
 def _chromatin(hematoxylin: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Mean step (B, 1) of hematoxylin between neighbours that are both nuclear: clumped chromatin is rough."""
+    """Mean step (B, 1) of hematoxylin between nuclear neighbours: clumped chromatin is rough."""
     steps = [hematoxylin.diff(dim=axis).abs() for axis in (2, 3)]
     pairs = [inside[:, :, 1:] & inside[:, :, :-1], inside[:, :, :, 1:] & inside[:, :, :, :-1]]
-    total = sum((step * pair).sum((2, 3)) for step, pair in zip(steps, pairs, strict=True))
-    return total / sum(pair.sum((2, 3)) for pair in pairs).clamp(min=1)
+    total = (steps[0] * pairs[0]).sum((2, 3)) + (steps[1] * pairs[1]).sum((2, 3))
+    return total / (pairs[0].sum((2, 3)) + pairs[1].sum((2, 3))).clamp(min=1)
 
 
 def _sizes(mask: torch.Tensor) -> torch.Tensor:
-    """What is left of a half-resolution mask (B, 1, h, w) after openings by growing octagons, as a size spectrum.
+    """What is left of a half-resolution mask (B, 1, h, w) after openings by growing octagons.
 
-    Granulometry: Matheron, Random Sets and Integral Geometry, 1975; Maragos, IEEE Transactions on Pattern Analysis
-    and Machine Intelligence 11 (1989) 701-716. Returns the fraction left per opening, then the mean and standard
-    deviation of the radius (in px of the patch, over 10) that the lost areas stand for.
+    Granulometry: Matheron, Random Sets and Integral Geometry, 1975; Maragos, IEEE Transactions on Pattern
+    Analysis and Machine Intelligence 11 (1989) 701-716. Returns the fraction left per opening, then mean and
+    standard deviation of the radius (in px of the patch, over 10) at which area is lost.
     """
     area = mask.sum((1, 2, 3)).clamp(min=1)
     left = torch.stack([opened.sum((1, 2, 3)) / area for opened in _openings(mask)], 1)

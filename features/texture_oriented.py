@@ -1,14 +1,16 @@
 """Energy per scale in a bank of oriented complex band-pass filters, pooled over orientations.
 
-The bank is of Gabor's kind (Daugman, Journal of the Optical Society of America A 2 (1985) 1160-1169) with the mean
-removed, as in the wavelet scattering of Bruna and Mallat (IEEE Transactions on Pattern Analysis and Machine
-Intelligence 35 (2013) 1872-1886): the modulus averaged over the patch is the first order; the modulus filtered again
-at a coarser scale and averaged is the second. The same small filters run on every level of a pyramid.
+The bank is of Gabor's kind (Daugman, Journal of the Optical Society of America A 2 (1985) 1160-1169) with
+the mean removed, as in the wavelet scattering of Bruna and Mallat (IEEE Transactions on Pattern Analysis
+and Machine Intelligence 35 (2013) 1872-1886): the modulus averaged over the patch is the first order; the
+modulus filtered again at a coarser scale and averaged is the second. The same small filters run on every
+level of a pyramid.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch.nn import functional as F
@@ -57,13 +59,16 @@ def modulus(images: torch.Tensor) -> torch.Tensor:
     A grating of amplitude a, at the wavelength and orientation of a filter, gives about a.
     """
     batch, channels, height, width = images.shape
-    # An even side keeps the lattice of every second pixel symmetric, so quarter turns permute orientations exactly.
     flat = images.reshape(batch * channels, 1, height, width)
-    response = F.conv2d(flat, _bank().to(images.device), stride=2)
-    power = response.square().unflatten(1, (2, ORIENTATIONS)).sum(1)
-    return power.sqrt().unflatten(0, (batch, channels))
+    # Filters of even side and mirrored borders: every second pixel of an even picture is then a lattice
+    # symmetric about the centre, and a quarter turn only permutes the orientations.
+    mirrored = F.pad(flat, [SIDE // 2 - 1] * 4, mode="reflect")
+    response = F.conv2d(mirrored, _bank().to(images.device), stride=2)
+    power = response[:, :ORIENTATIONS].square() + response[:, ORIENTATIONS:].square()
+    return power.sqrt().view(batch, channels, *power.shape[1:])
 
 
+@cache
 def _bank() -> torch.Tensor:
     """(2 * ORIENTATIONS, 1, SIDE, SIDE): all cosine filters, then all sine filters."""
     at = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
@@ -89,17 +94,11 @@ def _first_order(moduli: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
 
 
 def _second_order(moduli: torch.Tensor, coarser: int, units: torch.Tensor) -> torch.Tensor:
-    """Energy of the pooled modulus at each coarser scale, over its mean: (B, C, O, h, w) -> (B, coarser * C)."""
+    """Energy of the pooled modulus per coarser scale, over its mean: (B, C, O, h, w) -> (B, coarser * C)."""
     pooled = moduli.mean(2)
     floor = pooled.mean((2, 3)) + units
     columns = []
     for _ in range(coarser):
-        columns.append(modulus(_enlarged(pooled)).mean((2, 3, 4)) / floor)
+        columns.append(modulus(pooled).mean((2, 3, 4)) / floor)
         pooled = F.avg_pool2d(pooled, 2)
     return torch.cat(columns, 1)
-
-
-def _enlarged(images: torch.Tensor) -> torch.Tensor:
-    """Pictures smaller than a filter are mirrored at the border until it fits."""
-    short = max(0, SIDE - min(images.shape[-2:]))
-    return F.pad(images, [(short + 1) // 2] * 4, mode="replicate") if short else images

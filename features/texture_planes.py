@@ -58,7 +58,7 @@ def planes_of(pixels: torch.Tensor) -> Planes:
 
 
 def _luminance(pixels: torch.Tensor) -> torch.Tensor:
-    red, green, blue = pixels.float().split(1, 1)
+    red, green, blue = pixels.float().chunk(3, 1)
     # Whole grey levels: flat areas stay flat, and comparisons of neighbours do not hang on the last bit.
     return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]).round() / 255.0
 

@@ -33,7 +33,8 @@ def structure(planes: Planes) -> torch.Tensor:
 def gradient_statistics(images: torch.Tensor) -> torch.Tensor:
     """(B, C, H, W) -> (B, 4 C) in the order of STATISTICS.
 
-    Coherence is 0 for edges in all directions and 1 for parallel ones: in windows of 8 px, alignment in the patch.
+    Coherence is 0 for edges in all directions and 1 for parallel ones, in windows of 8 px; alignment is the
+    same for the whole patch.
     """
     across = (images[..., 1:-1, 2:] - images[..., 1:-1, :-2]) / 2
     down = (images[..., 2:, 1:-1] - images[..., :-2, 1:-1]) / 2
@@ -42,7 +43,8 @@ def gradient_statistics(images: torch.Tensor) -> torch.Tensor:
     mean = steepness.mean((2, 3))
     spread = steepness.std((2, 3), correction=0) / (mean + UNIT)
     tensor = torch.stack([energy, across.square() - down.square(), 2 * across * down])
-    windows = F.avg_pool2d(tensor.flatten(0, 1), WINDOW, stride=WINDOW // 2).unflatten(0, tensor.shape[:2])
+    pooled = F.avg_pool2d(tensor.flatten(0, 1), WINDOW, stride=2)
+    windows = pooled.view(*tensor.shape[:3], *pooled.shape[2:])
     coherence = _agreement(windows).sum((2, 3)) / _scale(windows[0]).sum((2, 3))
     whole = tensor.mean((3, 4))
     return torch.cat([torch.log1p(mean / UNIT), spread, coherence, _agreement(whole) / _scale(whole[0])], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -54,13 +55,23 @@ def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | 
 
     Leaves the global random state as it was; equal arguments give equal weights on one device.
     """
-    device = torch.device(spec.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(job.seed)
+    with _reproducible(job.seed, spec):
         head = build_head(spec, len(job.moments.mean), job.classes)
         head.standardise.fit(job.moments)
-        _descend(head.to(device), job, load, spec, progress)
+        _descend(head.to(spec.device), job, load, spec, progress)
     return head.cpu().eval()
+
+
+@contextmanager
+def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
+    device, threads = torch.device(spec.device), torch.get_num_threads()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        torch.set_num_threads(spec.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
@@ -91,7 +102,7 @@ def _train_epoch(
     max_grad_norm: float,
 ) -> float:
     head.train()
-    losses = []
+    losses: list[float] = []
     for bags, targets in steps:
         loss = criterion(head(bags).logits, targets)
         optimiser.zero_grad()
@@ -121,7 +132,8 @@ def validation_loss(
     device = head.standardise.mean.device
     logits = torch.cat([head(load(slide).to(device)).logits for slide, _ in slides])
     targets = torch.tensor([target for _, target in slides], device=device)
-    return float(criterion(logits, targets))
+    loss: torch.Tensor = criterion(logits, targets)
+    return loss.item()
 
 
 def class_weights(job: FoldJob) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from ..errors import InputNotFound, Truncated
 
@@ -36,6 +36,7 @@ PARSE_ERRORS = (
     InvalidDicomError,
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     IndexError,
     KeyError,
@@ -97,11 +98,13 @@ def read_header(path: Path) -> SliceHeader | None:
         raise InputNotFound(f"There is no readable file {path.name}.") from None
     try:
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        if not all(keyword in tags for keyword in ("SeriesInstanceUID", "Rows", "Columns")):
+        if all(keyword in tags for keyword in ("SeriesInstanceUID", "Rows", "Columns")):
+            return _slice_header(path, tags)
+        if not _should_be_image(tags):
             return None
-        return _slice_header(path, tags)
     except PARSE_ERRORS:
-        raise Truncated(f"The DICOM header of {path.name} is damaged.", "Copy or export it again.") from None
+        pass
+    raise Truncated(f"The DICOM header of {path.name} is damaged.", "Copy or export it again.")
 
 
 def _has_magic(path: Path) -> bool:
@@ -109,11 +112,17 @@ def _has_magic(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def _should_be_image(tags: pydicom.Dataset) -> bool:
+    """Whether a file without rows and columns is a cut image, not a directory, report or the like."""
+    storage = tags.file_meta.get("MediaStorageSOPClassUID")
+    return storage is None or "Image Storage" in storage.name
+
+
 def _slice_header(path: Path, tags: pydicom.Dataset) -> SliceHeader:
     modality = str(tags.get("Modality", ""))
     return SliceHeader(
         path=path,
-        series=str(tags.SeriesInstanceUID),
+        series=_raw_text(tags, "SeriesInstanceUID"),
         # a code string is at most a few capitals: anything else is not worth showing
         modality=modality if re.fullmatch(r"[A-Z]{2,8}", modality) else "unknown",
         rows=int(tags.Rows),
@@ -132,6 +141,11 @@ def _slice_header(path: Path, tags: pydicom.Dataset) -> SliceHeader:
         intercept=_number(tags, "RescaleIntercept"),
         has_lookup="ModalityLUTSequence" in tags,
     )
+
+
+def _raw_text(tags: pydicom.Dataset, keyword: str) -> str:
+    """A value as stored: were it parsed, pydicom would quote an invalid one in a warning."""
+    return bytes(tags.get_item(keyword).value or b"").decode("latin-1").rstrip("\0 ")
 
 
 def _numbers(tags: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -14,18 +14,20 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
+from pydicom.pixels.utils import pixel_array
 
 from ..errors import ReadFailed
 from .header import PARSE_ERRORS, SliceHeader
 
 Decode = Callable[[bytes], NDArray[Any]]
 
+RLE = "1.2.840.10008.1.2.5"
 RAW = {
     "1.2.840.10008.1.2",  # implicit little endian
     "1.2.840.10008.1.2.1",  # explicit little endian
     "1.2.840.10008.1.2.1.99",  # deflated
     "1.2.840.10008.1.2.2",  # explicit big endian
-    "1.2.840.10008.1.2.5",  # run-length
+    RLE,
 }
 COMPRESSED: dict[str, Decode] = {
     "1.2.840.10008.1.2.4.50": imagecodecs.jpeg_decode,  # baseline
@@ -64,7 +66,7 @@ def stored_values(header: SliceHeader) -> NDArray[np.int64]:
     """
     try:
         tags = pydicom.dcmread(header.path, specific_tags=list(PIXEL_TAGS))
-        pixels = tags.pixel_array if header.syntax in RAW else _decompress(tags, COMPRESSED[header.syntax])
+        pixels = _raw(tags) if header.syntax in RAW else _decompress(tags, COMPRESSED[header.syntax])
     except (*PARSE_ERRORS, StopIteration):
         raise failed(header) from None
     if pixels.shape != (header.rows, header.columns) or pixels.dtype.kind not in "iu":
@@ -75,6 +77,11 @@ def stored_values(header: SliceHeader) -> NDArray[np.int64]:
 def failed(header: SliceHeader) -> ReadFailed:
     """The error of a slice that cannot be decoded."""
     return ReadFailed(f"The pixels of {header.path.name} cannot be decoded.", "Export this slice again.")
+
+
+def _raw(tags: pydicom.Dataset) -> NDArray[Any]:
+    """By pydicom's own code: a plugin that happens to be installed must not change what is read."""
+    return pixel_array(tags, decoding_plugin="pydicom" if tags.file_meta.TransferSyntaxUID == RLE else "")
 
 
 def _decompress(tags: pydicom.Dataset, decode: Decode) -> NDArray[Any]:

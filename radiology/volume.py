@@ -26,6 +26,8 @@ from .stack import Affine, Plane, Stack
 from .survey import Survey, first_readable, survey
 
 SLAB = 3
+ROUNDING = 1e-5
+"""Spacings come as 32-bit floats and are shown with six digits."""
 
 
 def open_volume(path: Path, window: Window | None = None, scaling: Asked = "auto") -> Volume:
@@ -195,7 +197,7 @@ class Volume:
             SpacingTooFine: with both spacings, in mm.
         """
         voxel = max(self.spacing[:2])
-        if voxel > spacing_um * (1 + max_upsampling):
+        if voxel > spacing_um * (1 + max_upsampling) * (1 + ROUNDING):
             raise SpacingTooFine(
                 f"Patches at {spacing_um / 1000:g} mm per px are finer than voxels of {voxel / 1000:g} mm.",
                 f"Use --volume-mm {voxel / 1000:g} or more, or --allow-upsampling.",

@@ -1,10 +1,10 @@
 """Colour deconvolution: RGB to optical density to stain concentrations, and back (Ruifrok and Johnston 2001).
 
-Light that passes a stained section is absorbed as Beer and Lambert say: optical density adds up over stains, so
-concentrations are a linear map of optical density. Conventions: optical density is decadic with white = 255, and
-concentrations are signed, so that `combine` undoes `separate`. scikit-image's `rgb2hed` divides by 6 (it takes
-logarithms to the base of its floor, 1e-6) and clips at zero: `rgb2hed(x) == max(separate(rgb_to_od(x)), 0) / 6`
-wherever no channel is 0.
+Light that passes a stained section is absorbed as Beer and Lambert say: optical density adds up over
+stains, so concentrations are a linear map of optical density. Conventions: optical density is decadic with
+white = 255, and concentrations are signed, so that `combine` undoes `separate`. scikit-image's `rgb2hed`
+divides by 6 (it takes logarithms to the base of its floor, 1e-6) and clips at zero: `rgb2hed(x) ==
+max(separate(rgb_to_od(x)), 0) / 6` wherever no channel is 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DARKEST = 1.0
 def rgb_to_od(rgb: torch.Tensor) -> torch.Tensor:
     """Decadic optical density, float32, of 8-bit RGB of any shape; 0 is white, 2.41 black."""
     # A table, not a logarithm: vector and scalar log differ in the last bit, hence with the place in a batch.
-    return _od_table().to(rgb.device)[rgb.int()]
+    return _od_table().to(rgb.device).index_select(0, rgb.flatten().int()).view(rgb.shape)
 
 
 def separate(od: torch.Tensor) -> torch.Tensor:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from numpy.typing import NDArray
+
+from slidestream.cli.app import main
+from slidestream.features.card import EncoderCard
+from slidestream.features.encoder import BUILDERS, Encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", ROOT / "../shared/data")).resolve()
@@ -66,3 +72,55 @@ def _halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     h, w = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
     blocks = pixels[:h, :w].reshape(h // 2, 2, w // 2, 2, 3).astype(np.float32)
     return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tissue_pixels() -> Callable[..., NDArray[np.uint8]]:
+    """`tissue_pixels(side, seed)`: white glass with one textured pink disc, uint8 (side, side, 3)."""
+
+    def draw(side: int, seed: int = 0) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:side, :side]
+        inside = (x - side / 2) ** 2 + (y - side / 2) ** 2 < (0.4 * side) ** 2
+        texture = rng.integers(-40, 40, (side // 8 + 1, side // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)
+        pink = np.array([200, 130, 180]) + texture[:side, :side]
+        return np.where(inside[..., None], pink, 244).clip(0, 255).astype(np.uint8)
+
+    return draw
+
+
+class _MeanColour(torch.nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.float().mean(dim=(2, 3))
+
+
+@pytest.fixture
+def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an encoder whose embedding is a patch's mean colour: quick, and known by hand."""
+    card = EncoderCard("mean", "test", "1", "", "none", False, dim=3, input_px=64, patch_px=64)
+    monkeypatch.setitem(BUILDERS, "mean", lambda: Encoder(card, _MeanColour()))
+    return "mean"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`cli("run", folder, "-o", run)` runs the command line in this process."""
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr("sys.argv", ["slidestream", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call

@@ -22,13 +22,15 @@ class Overview:
     """What is known of a source before its patches are read.
 
     Attributes:
-        mask: tissue, bool (h, w), or body, bool (slices, h, w) for a volume; over the whole extent.
+        mask: tissue, bool (h, w), or body, bool (slices, h, w) for a volume.
+        covers: in-plane level-0 px (x, y) that the mask spans.
         thumbnail: uint8 (H, W, 3), at most 1,024 px a side.
         footprint: the mask on the thumbnail's pixels, uint8 (H, W), 0 or 1; for a volume, of any slice.
         background: "bright", "dark" (fluorescence on black) or, for a volume, "air".
     """
 
     mask: NDArray[np.bool_]
+    covers: tuple[int, int]
     thumbnail: NDArray[np.uint8]
     footprint: NDArray[np.uint8]
     background: str
@@ -46,15 +48,17 @@ def _of_slide(slide: Slide) -> Overview:
     shrink = min(1.0, THUMBNAIL_MAX_PX / max(width, height))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     thumbnail = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
-    return Overview(found.mask, thumbnail, _resized(found.mask, size), found.field)
+    return Overview(found.mask, slide.size, thumbnail, _resized(found.mask, size), found.field)
 
 
 def _of_volume(volume: Volume) -> Overview:
     mask = volume.body_mask()
+    covers = (mask.shape[2] * volume.mask_step, mask.shape[1] * volume.mask_step)
     thumbnail = volume.thumbnail(THUMBNAIL_MAX_PX)
-    size = (thumbnail.shape[1], thumbnail.shape[0])
-    anywhere: NDArray[np.bool_] = np.any(mask, axis=0)
-    return Overview(mask, thumbnail, _resized(anywhere, size), "air")
+    voxels: NDArray[np.bool_] = np.any(mask, axis=0).repeat(volume.mask_step, 0).repeat(volume.mask_step, 1)
+    anywhere = voxels[: volume.size[1], : volume.size[0]]
+    footprint = _resized(anywhere, (thumbnail.shape[1], thumbnail.shape[0]))
+    return Overview(mask, covers, thumbnail, footprint, "air")
 
 
 def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:

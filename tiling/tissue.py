@@ -8,33 +8,33 @@ from numpy.typing import NDArray
 from .grid import PatchGrid
 
 
-def tissue_fraction(mask: NDArray[np.bool_], size: tuple[int, ...], grid: PatchGrid) -> NDArray[np.float64]:
+def tissue_fraction(mask: NDArray[np.bool_], covers: tuple[int, ...], grid: PatchGrid) -> NDArray[np.float64]:
     """Fraction (N,) of each patch that is tissue, exact for patches that cut mask pixels.
 
     Args:
-        mask: bool (h, w), or (slices, h, w) for a volume, over the whole extent.
-        size: that extent in level-0 px, (x, y) or (x, y, z).
-        grid: N patches. What overhangs the extent counts as background.
+        mask: bool (h, w), or (slices, h, w) for a volume.
+        covers: in-plane level-0 px (x, y) that the mask spans.
+        grid: N patches. What overhangs the mask counts as background.
     """
     if mask.ndim == 2:
-        return _box_means(mask, size, grid.origins, grid.extent)
+        return _box_means(mask, covers, grid.origins, grid.extent)
     slab = round(grid.extent[2])
     fractions = np.empty(len(grid))
     for z in np.unique(grid.origins[:, 2]):
         chosen = grid.origins[:, 2] == z
         plane = mask[int(z) : int(z) + slab].mean(axis=0)
-        fractions[chosen] = _box_means(plane, size, grid.origins[chosen], grid.extent)
+        fractions[chosen] = _box_means(plane, covers, grid.origins[chosen], grid.extent)
     return fractions
 
 
 def _box_means(
-    plane: NDArray[np.generic], size: tuple[int, ...], origins: NDArray[np.int32], extent: tuple[float, ...]
+    plane: NDArray[np.generic], covers: tuple[int, ...], origins: NDArray[np.int32], extent: tuple[float, ...]
 ) -> NDArray[np.float64]:
     """Means of a plane over boxes, from its summed-area table interpolated at the box corners."""
     height, width = plane.shape
     table = np.zeros((height + 1, width + 1))
     table[1:, 1:] = plane.astype(np.float64).cumsum(axis=0).cumsum(axis=1)
-    scale = np.array([width / size[0], height / size[1]])
+    scale = np.array([width / covers[0], height / covers[1]])
     start = origins[:, :2] * scale
     end = start + np.array(extent[:2]) * scale
     total = (

@@ -82,8 +82,11 @@ def _refuse(problem: str | None) -> None:
 
 
 def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(8)
+    try:
+        with open(path, "rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise InputNotFound(f"{path} cannot be opened: {error.strerror}.", "Check the permissions.") from None
 
 
 def _what_it_is(path: Path, head: bytes) -> UnsupportedFormat:

@@ -19,8 +19,10 @@ T = TypeVar("T", bound=np.generic)
 FINEST_PX = 128
 """Level-0 px: a part that cannot be decoded is narrowed down to about this size."""
 
-MAX_FAILURES = 400
-"""Failed reads after which the slide is given up: each costs two openings of the file."""
+PATIENCE = 400
+MAX_LOST = 0.01
+"""The slide is given up after so many failed reads if more than this share of it is lost: a failed
+read costs an opening of the file, so that a slide without a readable tile would take hours."""
 
 
 @dataclass
@@ -33,6 +35,13 @@ class _Canvas:
     lost: NDArray[np.bool_]
     scale: tuple[float, float]
     failures: int = 0
+    lost_px: int = 0
+
+    def lose(self, part: tuple[slice, slice]) -> None:
+        self.lost[part] = True
+        self.lost_px += self.lost[part].size
+        if self.failures > PATIENCE and self.lost_px > MAX_LOST * self.lost.size:
+            raise Unreadable(f"More than {MAX_LOST:.0%} of the slide cannot be decoded.")
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,8 @@ def _fill(canvas: _Canvas, block: _Block) -> None:
         canvas.rgb[part], canvas.coverage[part] = found.rgb, found.coverage
     except ReadFailed:
         canvas.failures += 1
-        if canvas.failures > MAX_FAILURES:
-            raise Unreadable(f"More than {MAX_FAILURES} parts of the slide cannot be decoded.") from None
         if max(region.extent) <= FINEST_PX or block.width == block.height == 1:
-            canvas.lost[part] = True
+            canvas.lose(part)
             return
         for half in block.halves():
             _fill(canvas, half)

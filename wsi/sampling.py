@@ -14,10 +14,10 @@ from .levels import choose_level
 from .reader import LevelBox, Reader, Rgba
 from .resample import Box, margin, on_white, resize
 
-BLOCK_PX = 4 << 20
-"""Source px held at a time: 4 Mpx, some 50 MB with every copy that resampling makes."""
+BLOCK_PX = 2 << 20
+"""Source px held at a time: 2 Mpx, some 50 MB with every copy that resampling makes."""
 
-FAR = 256.0
+FAR = 64.0
 """Beyond this many source px per output px, a finer image is made first and then averaged."""
 
 SNAP = 1e-3
@@ -119,11 +119,16 @@ def _read_once(reader: Reader, window: _Window) -> Sample:
     w, h = _size(outer)
     box = (max(left - ox, 0.0), max(top - oy, 0.0), min(right - ox, w), min(bottom - oy, h))
     inside = pixels[inner[1] - outer[1] : inner[3] - outer[1], inner[0] - outer[0] : inner[2] - outer[0], 3]
-    return Sample(
-        resize(np.ascontiguousarray(on_white(pixels)), box, window.out),
-        _coverage(pixels[..., 3], box, window.out),
-        bool(inside.any()),
-    )
+    if not inside.any():
+        return _nothing(window.out)
+    rgb = resize(np.ascontiguousarray(on_white(pixels)), box, window.out)
+    return Sample(rgb, _coverage(pixels[..., 3], box, window.out), scanned=True)
+
+
+def _nothing(out: tuple[int, int]) -> Sample:
+    """White, without what the filter would draw in from beside the region."""
+    w, h = out
+    return Sample(np.full((h, w, 3), 255, np.uint8), np.zeros((h, w), np.uint8), scanned=False)
 
 
 def _with_margin(

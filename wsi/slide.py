@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpacingTooFine
+from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
 from ..identity import content_identity
 from .files import files_of
@@ -64,6 +64,7 @@ class Slide:
         self.mpp = mpp
         self._reader = reader
         self._identity: str | None = None
+        self._closed = False
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -112,11 +113,11 @@ class Slide:
         Raises:
             ReadFailed: a part of it cannot be decoded. The slide stays usable.
         """
-        return np.ascontiguousarray(sample(self._reader, region, out_size).rgb)
+        return np.ascontiguousarray(sample(self._open(), region, out_size).rgb)
 
     def read_patch(self, region: Region, out_size: tuple[int, int]) -> Pixels | None:
         """As `read`, but None where not one pixel of the region was scanned."""
-        found = sample(self._reader, region, out_size)
+        found = sample(self._open(), region, out_size)
         return np.ascontiguousarray(found.rgb) if found.scanned else None
 
     def thumbnail(self, max_px: int) -> Pixels:
@@ -124,7 +125,7 @@ class Slide:
 
         Never larger than level 0. Unreadable parts: see `overview`.
         """
-        return survey(self._reader, _fit(self.size, 1.0, max_px))[0]
+        return survey(self._open(), _fit(self.size, 1.0, max_px))[0]
 
     def overview(self, spacing_um: float, max_px: int) -> tuple[Pixels, NDArray[np.bool_]]:
         """The whole extent at about a spacing, and which of its pixels were scanned.
@@ -143,7 +144,7 @@ class Slide:
             Unreadable: too many parts cannot be decoded.
         """
         out = tuple(s * m / spacing_um for s, m in zip(self.size, self.mpp, strict=True))
-        return survey(self._reader, _fit((out[0], out[1]), 1.0, min(max_px, max(self.size))))
+        return survey(self._open(), _fit((out[0], out[1]), 1.0, min(max_px, max(self.size))))
 
     def check_spacing(self, spacing_um: float, max_upsampling: float = 0.05) -> None:
         """Refuse a patch spacing that level 0 cannot serve without inventing detail.
@@ -183,7 +184,13 @@ class Slide:
 
     def close(self) -> None:
         """Release the file. Reading afterwards raises ReadFailed."""
+        self._closed = True
         self._reader.close()
+
+    def _open(self) -> Reader:
+        if self._closed:
+            raise ReadFailed("The slide was closed.")
+        return self._reader
 
     def __enter__(self) -> Self:
         return self

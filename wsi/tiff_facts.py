@@ -94,7 +94,7 @@ def _base(pages: list[Any]) -> Any:
 
 
 def _lost_share(page: Any, size: int) -> float:
-    """The share of its tiles beyond the end. Strips after the first directory are labels and macros: ignored."""
+    """The share of its tiles beyond the end; strips after the first directory are labels and macros."""
     if not page.is_tiled and page.index > 0:
         return 0.0
     ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]

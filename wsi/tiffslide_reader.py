@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import ReadFailed, UnsupportedFormat
 from .levels import make_levels
-from .reader import Facts, LevelBox, Rgba, clip, parse_power, paste
 from .quiet import silent_tifffile
+from .reader import Facts, LevelBox, Rgba, clip, parse_power, paste
 from .tiff_facts import BROKEN_TIFF, CONVERT
 
 

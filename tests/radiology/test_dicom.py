@@ -128,14 +128,18 @@ def test_a_real_missing_slice_is_named(real: Real) -> None:
         ([(0, 0, 0), (0, 0.2, 1), (0, 0.4, 2), (0, 0.6, 3)], "11.3 degrees off a right angle"),
     ],
 )
-def test_an_irregular_stack_is_refused(positions, found: str, tmp_path: Path, write_dicom: WriteDicom) -> None:
+def test_an_irregular_stack_is_refused(
+    positions, found: str, tmp_path: Path, write_dicom: WriteDicom
+) -> None:
     folder = write_dicom(tmp_path / "a", ramp(), positions=positions)
     with pytest.raises(BadGeometry, match=found):
         open_volume(folder)
 
 
 def test_rounding_of_positions_is_no_gap(tmp_path: Path, write_dicom: WriteDicom) -> None:
-    folder = write_dicom(tmp_path / "a", ramp(), positions=[(0, 0, 0), (0, 0, 0.996), (0, 0, 2.003), (0, 0, 3)])
+    folder = write_dicom(
+        tmp_path / "a", ramp(), positions=[(0, 0, 0), (0, 0, 0.996), (0, 0, 2.001), (0, 0, 3)]
+    )
     assert open_volume(folder).spacing[2] == pytest.approx(1000)
 
 
@@ -222,7 +226,7 @@ def test_a_damaged_header_is_not_taken_for_a_missing_file(tmp_path: Path, write_
     folder = write_dicom(tmp_path / "a", ramp())
     path = folder / "003.dcm"
     path.write_bytes(path.read_bytes()[:140])
-    with pytest.raises((Truncated, BadGeometry)):
+    with pytest.raises(Truncated, match=r"003\.dcm"):
         open_volume(folder)
 
 
@@ -248,12 +252,15 @@ def test_sign_bits_and_overlay_bits(tmp_path: Path, write_dicom: WriteDicom, wid
         np.testing.assert_allclose(values(volume), stored - 1024.0, atol=1e-3)
 
 
-@pytest.mark.parametrize(("modality", "expected"), [("CT", [-50, 50]), ("MR", [62487, 62387])])
+@pytest.mark.parametrize(("modality", "expected"), [("CT", [-50, 50]), ("MR", [63537, 63437])])
 def test_monochrome1_turns_mr_but_not_hounsfield_units(
     modality: str, expected: list[int], tmp_path: Path, write_dicom: WriteDicom
 ) -> None:
     folder = write_dicom(
-        tmp_path / "a", np.array([[[-50, 50]]] * 3), Modality=modality, PhotometricInterpretation="MONOCHROME1"
+        tmp_path / "a",
+        np.array([[[-50, 50]]] * 3),
+        Modality=modality,
+        PhotometricInterpretation="MONOCHROME1",
     )
     with open_volume(folder) as volume:
         np.testing.assert_array_equal(volume._cache.get(0), [expected])

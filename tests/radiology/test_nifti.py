@@ -31,7 +31,6 @@ def test_a_real_ct_equals_nibabel(real: Real, wide, values: Values) -> None:
     path = real(CT)
     expected = nibabel.load(path)
     with open_volume(path, window=wide) as volume:
-        x, y, z = volume.to_stored[:3, :3].argmax(axis=0)  # which stored axis is which
         index = np.stack(np.meshgrid(*map(np.arange, volume.size), indexing="ij"), axis=-1)
         stored = (index @ volume.to_stored[:3, :3].T + volume.to_stored[:3, 3]).astype(int)
         np.testing.assert_allclose(
@@ -109,7 +108,7 @@ def test_truncated_files(tmp_path: Path, write_nifti: WriteNifti) -> None:
     with pytest.raises(Truncated), open_volume(packed) as volume:
         volume.thumbnail(30)
     packed.write_bytes(whole[:20])
-    with pytest.raises(Truncated):
+    with pytest.raises((Truncated, UnsupportedFormat)):
         open_volume(packed)
 
 

@@ -1,0 +1,140 @@
+"""Attention over the slide as a picture, drawn from the store alone: the slide is not needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import UsageError
+from ..features.store import Store
+from ..mil.predict import Prediction
+from ..spec import Spec
+from .attention_map import PatchPlan, concentration, paint, percentile_ranks
+from .page import Page, compose
+
+LEGIBLE_PX = 900
+PLAIN_COLORMAPS = ("viridis", "cividis", "plasma", "inferno", "magma")
+
+
+@dataclass(frozen=True)
+class HeatmapStyle(Spec):
+    """How a heatmap looks.
+
+    Attributes:
+        alpha: how much of a patch's colour covers the tissue, above 0 to 1.
+        colormap: a perceptually uniform matplotlib colormap.
+    """
+
+    alpha: float = 0.5
+    colormap: str = "inferno"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1:
+            raise UsageError(f"Heatmap alpha {self.alpha} is not above 0 and at most 1.")
+        if self.colormap not in PLAIN_COLORMAPS:
+            raise UsageError(
+                f"Colormap {self.colormap!r} does not show equal steps as equal.",
+                f"Use one of {', '.join(PLAIN_COLORMAPS)}.",
+            )
+
+
+def draw_heatmap(
+    store: Store,
+    attention: NDArray[np.float32],
+    path: Path,
+    headline: str = "",
+    style: HeatmapStyle | None = None,
+) -> None:
+    """Write a PNG page with the attention over the slide's thumbnail.
+
+    Colours show a patch's percentile rank within this slide, so the brightest patch is the most
+    attended one whatever its weight; the caption says how concentrated the attention is. Patches
+    without an embedding and tissue without patches keep the thumbnail's colours. In a volume the
+    greatest rank over z is shown.
+
+    Args:
+        store: of the slide.
+        attention: (N,) one weight per row of the store, NaN where there is none.
+        path: of the PNG; it is replaced in one step.
+        headline: below the slide_id, as from `headline_of`.
+        style: colours.
+
+    Raises:
+        ValueError: not one weight per row.
+    """
+    page = compose(heatmap_page(store, attention, headline, style or HeatmapStyle()))
+    beside = path.with_name(f".{path.name}.partial")
+    page.save(beside, format="PNG")
+    beside.replace(path)
+
+
+def headline_of(prediction: Prediction) -> str:
+    """The predicted class, and every probability with its spread over the heads that were asked."""
+    terms = [
+        f"p({name}) = {p:.2f}" + (f" ± {s:.2f}" if len(prediction.folds) > 1 else "")
+        for name, p, s in zip(prediction.classes, prediction.probabilities, prediction.spread, strict=True)
+    ]
+    heads = f"mean ± SD of {len(prediction.folds)} heads" if len(prediction.folds) > 1 else "one head"
+    return f"Predicted class {prediction.predicted}:  {',  '.join(terms)}  ({heads})"
+
+
+def heatmap_page(store: Store, attention: NDArray[np.float32], headline: str, style: HeatmapStyle) -> Page:
+    """The page that `draw_heatmap` writes; its picture is a whole multiple of the thumbnail's size."""
+    if len(attention) != len(store.status()):
+        raise ValueError(f"{len(attention)} weights for {len(store.status())} patches")
+    thumbnail = _enlarged(store.thumbnail())
+    plan = _plan(store)
+    ranks = paint(plan, percentile_ranks(attention), thumbnail.shape[:2])
+    source: dict[str, Any] = store.attributes["source"]
+    return Page(
+        picture=blend(thumbnail, ranks, style),
+        title=store.slide_id,
+        headline=headline,
+        caption=_caption(store, attention, plan),
+        um_per_px=source["spacing"][0] * source["size"][0] / thumbnail.shape[1],
+        colormap=style.colormap,
+        bar_label="attention, percentile within slide",
+    )
+
+
+def blend(thumbnail: NDArray[np.uint8], ranks: NDArray[np.float64], style: HeatmapStyle) -> NDArray[np.uint8]:
+    """The thumbnail (h, w, 3) under the colours of ranks (h, w) from 0 to 100; NaN shows none."""
+    shown = np.isfinite(ranks)
+    colours = colormaps[style.colormap](np.where(shown, ranks, 0) / 100)[..., :3] * 255
+    mixed = style.alpha * colours + (1 - style.alpha) * thumbnail
+    return np.where(shown[..., None], mixed.round().clip(0, 255), thumbnail).astype(np.uint8)
+
+
+def _plan(store: Store) -> PatchPlan:
+    attributes = store.attributes
+    return PatchPlan(store.coords(), tuple(attributes["extent"]), tuple(attributes["source"]["size"]))
+
+
+def _enlarged(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A thumbnail at a whole multiple of its size, large enough to read."""
+    height, width = thumbnail.shape[:2]
+    factor = max(1, round(LEGIBLE_PX / max(height, width)))
+    size = (width * factor, height * factor)
+    return np.asarray(Image.fromarray(thumbnail).resize(size, Image.Resampling.BICUBIC))
+
+
+def _caption(store: Store, attention: NDArray[np.float32], plan: PatchPlan) -> str:
+    shown = int(np.isfinite(attention).sum())
+    mask = store.mask() > 0
+    covered = np.isfinite(paint(plan, np.where(np.isfinite(attention), 0.0, np.nan), mask.shape))
+    sentences = [f"{shown} of {len(attention)} patches have an embedding and are coloured."]
+    if mask.any():
+        sentences.append(f"They cover {(covered & mask).sum() / mask.sum():.0%} of the tissue found.")
+    if shown:
+        sentences.append(
+            f"The tenth of them with most attention holds {concentration(attention):.0%} of it all."
+        )
+    if plan.coords.shape[1] == 3:
+        sentences.append("Volume: the greatest percentile over z at each place.")
+    return " ".join(sentences)

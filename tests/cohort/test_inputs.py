@@ -1,0 +1,98 @@
+"""What counts as an input, and what it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slidestream.cohort.inputs import find_inputs
+from slidestream.errors import UsageError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"II*\0")
+    return root
+
+
+def ids(*arguments: Path, slide_mpp: float | None = None) -> list[str]:
+    return [item.slide_id for item in find_inputs(arguments, slide_mpp).inputs]
+
+
+def test_stems_where_unique_else_the_relative_path(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "a.ndpi", "sub/b.tiff", "x/c.svs", "y/c.svs")
+    assert ids(tmp_path) == ["a.ndpi", "a.svs", "b", "x/c.svs", "y/c.svs"]
+
+
+def test_other_files_are_ignored_and_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "readme.txt", "thumb.png", ".hidden.svs", ".git/x.svs")
+    found = find_inputs([tmp_path])
+    assert [item.slide_id for item in found.inputs] == ["a"]
+    assert sorted(path.name for path in found.ignored) == ["readme.txt", "thumb.png"]
+
+
+def test_pictures_need_the_users_mpp(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "p.png")
+    assert ids(tmp_path, slide_mpp=0.5) == ["a", "p"]
+    assert {item.mpp for item in find_inputs([tmp_path], 0.5).inputs} == {0.5}
+    assert ids(tmp_path / "p.png") == ["p"]
+
+
+def test_a_loop_of_links_ends_and_a_file_linked_twice_is_taken_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "sub/b.svs")
+    (tmp_path / "sub/loop").symlink_to(tmp_path)
+    (tmp_path / "sub/again.svs").symlink_to(tmp_path / "a.svs")
+    assert ids(tmp_path) == ["a", "b"]
+
+
+def test_names_that_are_not_utf8_are_still_names(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.svs")).write_bytes(b"II*\0")
+    (found,) = find_inputs([tmp_path]).inputs
+    assert found.slide_id == "caf\\xe9"
+    assert Path(found.path).exists()
+
+
+def test_a_manifest_sets_ids_and_mpp(tmp_path: Path) -> None:
+    touch(tmp_path, "s/a.svs", "s/b.svs")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,slide_id,mpp,patient\ns/a.svs,one,0.25,p1\ns/b.svs,,,p2\n")
+    found = find_inputs([manifest], slide_mpp=0.5).inputs
+    assert [(item.slide_id, item.mpp) for item in found] == [("b", 0.5), ("one", 0.25)]
+    assert all(Path(item.path).exists() for item in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.svs\n", "no column 'path'"),
+        ("path,mpp\na.svs,fast\n", "line 2: mpp 'fast' is not a number"),
+        ("path\n\na.svs\n,\n", "line"),
+        ("path,slide_id\na.svs,x\nb.svs,x\n", "would be called x"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_the_line(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path, "a.svs", "b.svs")
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        find_inputs([tmp_path / "m.csv"])
+
+
+def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No slide or volume"):
+        find_inputs([tmp_path])
+    with pytest.raises(UsageError, match="There is no"):
+        find_inputs([tmp_path / "none"])
+
+
+def test_dicom_series_are_one_input_each(real: Callable[[str], Path]) -> None:
+    found = find_inputs([real("wsi"), real("radiology/dcm_qa_ct")])
+    by_id = {item.slide_id: item for item in found.inputs}
+    assert {"boxes_0", "raw", "jpeg", "jpeg2000"} <= set(by_id)
+    assert "boxes_1" not in by_id, "a thumbnail instance of the same series is no slide"
+    assert by_id["S2010"].kind == "volume"
+    assert len([item for item in found.inputs if item.kind == "volume"]) == 1
