@@ -7,7 +7,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import click
 import typer
 
 from ..errors import SlidestreamError
@@ -42,7 +41,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
 
-        click.echo(f"slidestream {__version__}")
+        typer.echo(f"slidestream {__version__}")
         raise typer.Exit
 
 
@@ -62,26 +61,25 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        again = shlex.join(["slidestream", *sys.argv[1:]])
-        note(f"Interrupted. What is finished is kept. To go on: {again}")
-        return INTERRUPTED
+        app()
+    except SystemExit as ended:  # typer ends so, also after a usage error (2) and Ctrl-C (130)
+        code = ended.code if isinstance(ended.code, int) else 0
+        if code == INTERRUPTED:
+            note(f"Interrupted. What is finished is kept. To go on: {_this_command()}")
+        return code
     except SlidestreamError as error:
         note(f"{error.code}: {error.cause}")
         if error.fix:
             note(f"Fix: {error.fix}")
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into exit code 1
         # Never the message: it may quote what stands in a patient's file.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         note(f"INTERNAL: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}.")
         note("Fix: this is a defect of slidestream; please report it with the line above.")
         return 1
-    return code if isinstance(code, int) else 0
+    return 0
+
+
+def _this_command() -> str:
+    return shlex.join(["slidestream", *sys.argv[1:]])

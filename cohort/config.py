@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import ContractMismatch, UsageError
 from ..features.card import EncoderCard
+from ..radiology.choice import Asked
 from ..spec import Spec, differences
 from ..tiling.spec import PatchSpec
 
@@ -35,7 +36,7 @@ class RunConfig(Spec):
     encoder: str = "texture"
     patch: PatchSpec = field(default_factory=PatchSpec)
     volume: PatchSpec = VOLUME_PATCH
-    scaling: str = "auto"
+    scaling: Asked = "auto"
     force_spacing: bool = False
     max_unreadable: float = 0.01
 

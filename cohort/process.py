@@ -19,6 +19,7 @@ from ..errors import EnvironmentProblem, InputError, InputNotFound, SlidestreamE
 from ..features.encoder import Encoder, load_encoder
 from ..features.layout import SCHEMA, store_path
 from ..features.writer import StoreWriter
+from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
 from ..tiling.grid import PatchGrid
@@ -98,7 +99,7 @@ def _silent(done: int, total: int) -> None:
 _REPORT = "This is a defect of slidestream: please report it with the line above."
 
 
-def open_source(item: Input, scaling: str = "auto") -> Slide | Volume:
+def open_source(item: Input, scaling: Asked = "auto") -> Slide | Volume:
     """The slide or volume of an input; `scaling` is for volumes.
 
     Raises:

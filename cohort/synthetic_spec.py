@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..spec import Spec
 
 GRADES = ("low", "high")
-SCANNERS = ("A", "B")
+SCANNER_NAMES = ("A", "B")
 SMALLEST_SIDE = 1024
 
 
@@ -70,5 +70,5 @@ def _row(index: int) -> SlideRow:
         slide=f"slide-{index + 1:02d}",
         patient=f"patient-{2 * patient + grade + 1:02d}",
         label=GRADES[grade],
-        scanner=SCANNERS[nth % 2],
+        scanner=SCANNER_NAMES[nth % 2],
     )

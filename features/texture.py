@@ -21,12 +21,11 @@ from . import (
     texture_structure,
 )
 from .card import EncoderCard
+from .slicewise import slicewise
 from .texture_planes import planes_of
 
 SMALLEST_PX = 64
 """Below this the coarsest windows do not fit into the patch."""
-SLICE = 16
-"""Patches measured at once: enough to keep cores busy, few enough to keep intermediate pictures small."""
 
 
 def feature_names() -> tuple[str, ...]:
@@ -73,7 +72,7 @@ class Texture(nn.Module):
             )
         if not len(pixels):
             return torch.empty(0, CARD.dim, device=pixels.device)
-        return torch.cat([_measured(pixels[at : at + SLICE]) for at in range(0, len(pixels), SLICE)])
+        return slicewise(_measured, pixels)
 
 
 def _measured(pixels: torch.Tensor) -> torch.Tensor:

@@ -47,9 +47,16 @@ def validation_part(labels: Labels, seed: int) -> NDArray[np.bool_]:
             f"A training fold has only {patients.min()} patient of class {rarest}.",
             "Use more folds or add patients: training and early stopping need one each.",
         )
-    parts = min(VALIDATION_PARTS, int(patients.min()))
-    chosen: NDArray[np.bool_] = _stratified(labels, parts, seed) == 0
-    return chosen
+    part = _stratified(labels, min(VALIDATION_PARTS, int(patients.min())), seed)
+    for number in range(part.max() + 1):
+        chosen: NDArray[np.bool_] = part == number
+        # Patients with many slides can unbalance a part so far that a class is all inside it.
+        if len(np.unique(labels.targets[~chosen])) == len(labels.classes):
+            return chosen
+    raise UsageError(
+        "A training fold cannot be split so that every class stays in training.",
+        "Use another number of folds or add patients.",
+    )
 
 
 def patients_per_class(labels: Labels) -> NDArray[np.int64]:

@@ -19,6 +19,8 @@ from .attention_map import PatchPlan, concentration, paint, percentile_ranks
 from .page import Page, compose
 
 LEGIBLE_PX = 900
+PANEL_GAP = 12
+NO_BREAK = "\u00a0"
 PLAIN_COLORMAPS = ("viridis", "cividis", "plasma", "inferno", "magma")
 
 
@@ -27,12 +29,13 @@ class HeatmapStyle(Spec):
     """How a heatmap looks.
 
     Attributes:
-        alpha: how much of a patch's colour covers the tissue, above 0 to 1.
+        alpha: how much of a patch's colour covers the tissue, above 0 to 1. Below it the tissue is
+            shown in grey, so that every colour speaks of attention and none of stain.
         colormap: a perceptually uniform matplotlib colormap.
     """
 
-    alpha: float = 0.5
-    colormap: str = "inferno"
+    alpha: float = 0.6
+    colormap: str = "viridis"
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
@@ -44,34 +47,27 @@ class HeatmapStyle(Spec):
             )
 
 
-def draw_heatmap(
-    store: Store,
-    attention: NDArray[np.float32],
-    path: Path,
-    headline: str = "",
-    style: HeatmapStyle | None = None,
-) -> None:
-    """Write a PNG page with the attention over the slide's thumbnail.
+def draw_heatmap(store: Store, prediction: Prediction, path: Path, style: HeatmapStyle | None = None) -> None:
+    """Write a PNG page with a prediction and its attention over the slide's thumbnail.
 
     Colours show a patch's percentile rank within this slide, so the brightest patch is the most
     attended one whatever its weight; the caption says how concentrated the attention is. Patches
     without an embedding and tissue without patches keep the thumbnail's colours. In a volume the
-    greatest rank over z is shown.
+    greatest rank over z is shown. The thumbnail stands beside it for comparison.
 
     Args:
         store: of the slide.
-        attention: (N,) one weight per row of the store, NaN where there is none.
+        prediction: of the same slide, with one attention weight per row of the store.
         path: of the PNG; it is replaced in one step.
-        headline: below the slide_id, as from `headline_of`.
         style: colours.
 
     Raises:
-        ValueError: not one weight per row.
+        ValueError: the prediction is of another slide or store.
     """
-    page = compose(heatmap_page(store, attention, headline, style or HeatmapStyle()))
-    beside = path.with_name(f".{path.name}.partial")
-    page.save(beside, format="PNG")
-    beside.replace(path)
+    page = compose(heatmap_page(store, prediction, style or HeatmapStyle()))
+    partial = path.with_name(f".{path.name}.partial")
+    page.save(partial, format="PNG")
+    partial.replace(path)
 
 
 def headline_of(prediction: Prediction) -> str:
@@ -81,24 +77,30 @@ def headline_of(prediction: Prediction) -> str:
         for name, p, s in zip(prediction.classes, prediction.probabilities, prediction.spread, strict=True)
     ]
     heads = f"mean ± SD of {len(prediction.folds)} heads" if len(prediction.folds) > 1 else "one head"
-    return f"Predicted class {prediction.predicted}:  {',  '.join(terms)}  ({heads})"
+    parts = [
+        f"Predicted class {prediction.predicted}:",
+        *(term + "," for term in terms[:-1]),
+        terms[-1],
+        f"({heads})",
+    ]
+    return " ".join(part.replace(" ", NO_BREAK) for part in parts)
 
 
-def heatmap_page(store: Store, attention: NDArray[np.float32], headline: str, style: HeatmapStyle) -> Page:
+def heatmap_page(store: Store, prediction: Prediction, style: HeatmapStyle) -> Page:
     """The page that `draw_heatmap` writes; its picture is a whole multiple of the thumbnail's size."""
-    if len(attention) != len(store.status()):
-        raise ValueError(f"{len(attention)} weights for {len(store.status())} patches")
+    plan, attention = _plan(store), prediction.attention
+    if prediction.slide != store.slide_id or len(attention) != len(plan.coords):
+        raise ValueError(f"{len(attention)} weights of {prediction.slide} do not fit {store.slide_id}")
     thumbnail = _enlarged(store.thumbnail())
-    plan = _plan(store)
     ranks = paint(plan, percentile_ranks(attention), thumbnail.shape[:2])
     source: dict[str, Any] = store.attributes["source"]
     return Page(
-        picture=blend(thumbnail, ranks, style),
+        picture=beside(thumbnail, blend(thumbnail, ranks, style)),
         title=store.slide_id,
-        headline=headline,
+        headline=headline_of(prediction),
         caption=_caption(store, attention, plan),
         um_per_px=source["spacing"][0] * source["size"][0] / thumbnail.shape[1],
-        colormap=style.colormap,
+        ramp=_ramp(thumbnail, ranks, style),
         bar_label="attention, percentile within slide",
     )
 
@@ -107,8 +109,30 @@ def blend(thumbnail: NDArray[np.uint8], ranks: NDArray[np.float64], style: Heatm
     """The thumbnail (h, w, 3) under the colours of ranks (h, w) from 0 to 100; NaN shows none."""
     shown = np.isfinite(ranks)
     colours = colormaps[style.colormap](np.where(shown, ranks, 0) / 100)[..., :3] * 255
-    mixed = style.alpha * colours + (1 - style.alpha) * thumbnail
+    mixed: NDArray[np.float64] = style.alpha * colours + (1 - style.alpha) * _grey(thumbnail)
     return np.where(shown[..., None], mixed.round().clip(0, 255), thumbnail).astype(np.uint8)
+
+
+def beside(thumbnail: NDArray[np.uint8], heatmap: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two pictures (h, w, 3) as one: side by side where they are high, one above the other where wide."""
+    axis = 1 if thumbnail.shape[0] > thumbnail.shape[1] else 0
+    shape = list(thumbnail.shape)
+    shape[axis] = PANEL_GAP
+    return np.concatenate([thumbnail, np.full(shape, 255, np.uint8), heatmap], axis=axis)
+
+
+def _ramp(thumbnail: NDArray[np.uint8], ranks: NDArray[np.float64], style: HeatmapStyle) -> NDArray[np.uint8]:
+    """(256, 3) the colours of 0 to 100 as they look over tissue of the mean brightness under patches."""
+    shown = np.isfinite(ranks)
+    grey = _grey(thumbnail)[shown].mean() if shown.any() else 255
+    paper = np.full((1, 256, 3), round(grey), np.uint8)
+    return blend(paper, np.linspace(0, 100, 256)[None], style)[0]
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(h, w, 1) luma of a picture (h, w, 3), ITU-R BT.601."""
+    luma: NDArray[np.float64] = picture @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(luma[..., None])
 
 
 def _plan(store: Store) -> PatchPlan:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -30,7 +28,7 @@ class Page:
         headline: below the title, wrapped.
         caption: below the picture, wrapped.
         um_per_px: width of one pixel of the picture in µm.
-        colormap: matplotlib name.
+        ramp: uint8 (256, 3), the colours from 0 to 100.
         bar_label: what the colour bar, from 0 to 100, shows.
     """
 
@@ -39,7 +37,7 @@ class Page:
     headline: str
     caption: str
     um_per_px: float
-    colormap: str
+    ramp: NDArray[np.uint8]
     bar_label: str
 
 
@@ -86,8 +84,8 @@ def _scale_bar(draw: ImageDraw.ImageDraw, at: tuple[int, int], page: Page) -> No
 def _colour_bar(sheet: Image.Image, page: Page, at: tuple[int, int]) -> None:
     x, y = at
     height = min(page.picture.shape[0], 400)
-    colours = colormaps[page.colormap](np.linspace(1, 0, height), bytes=True)[:, None, :3]
-    sheet.paste(Image.fromarray(np.repeat(colours, BAR_WIDTH, axis=1)), (x, y))
+    strip = Image.fromarray(page.ramp[::-1, None]).resize((BAR_WIDTH, height))
+    sheet.paste(strip, (x, y))
     draw = ImageDraw.Draw(sheet)
     for tick in (0, 50, 100):
         level = y + round((height - 1) * (1 - tick / 100))
@@ -114,8 +112,15 @@ def _write(
 
 
 def _wrapped(text: str, size: int, page: Page) -> list[str]:
-    """Lines of at most the page's width; a character is about 0.55 of the font's size wide."""
-    return textwrap.wrap(text, int(_inner_width(page) / (0.55 * size)))
+    """Lines of at most the page's width, broken at plain spaces; a single longer word stays whole."""
+    font, lines = _font(size), [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip(" ")
+        if font.getlength(longer) <= _inner_width(page):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [line for line in lines if line]
 
 
 def _shortened(page: Page) -> str:

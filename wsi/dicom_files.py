@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UnsupportedFormat
+from .quiet import silent_pydicom
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 RADIOLOGY = frozenset({"CR", "CT", "DX", "MG", "MR", "NM", "PT", "RF", "RTDOSE", "US", "XA"})
@@ -23,7 +24,7 @@ BROKEN_DICOM = (
     NotImplementedError,
     struct.error,
 )
-"""What pydicom lets through from damaged headers beside its own InvalidDicomError."""
+"""What pydicom lets through from damaged headers beside its own exceptions."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,22 @@ def is_dicom(path: Path) -> bool:
 def read_instance(path: Path) -> Instance | None:
     """The facts of one file from its header alone; None if it is not DICOM or too damaged."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     tags = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"]
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        kinds = [str(kind) for kind in header.get("ImageType", None) or []]
-        return Instance(
-            path=path,
-            series=str(header.get("SeriesInstanceUID", "")),
-            instance=str(header.get("SOPInstanceUID", "")),
-            modality=str(header.get("Modality", "")),
-            whole_slide=str(header.get("SOPClassUID", "")) == WHOLE_SLIDE,
-            volume="VOLUME" in kinds[2:3],
-        )
-    except (InvalidDicomError, *BROKEN_DICOM):
+        with silent_pydicom():
+            header = dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            kinds = [str(kind) for kind in header.get("ImageType", None) or []]
+            return Instance(
+                path=path,
+                series=str(header.get("SeriesInstanceUID", "")),
+                instance=str(header.get("SOPInstanceUID", "")),
+                modality=str(header.get("Modality", "")),
+                whole_slide=str(header.get("SOPClassUID", "")) == WHOLE_SLIDE,
+                volume="VOLUME" in kinds[2:3],
+            )
+    except (InvalidDicomError, BytesLengthException, *BROKEN_DICOM):
         return None
 
 

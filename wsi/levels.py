@@ -39,7 +39,7 @@ def true_downsample(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[fl
     """
     ratios = (full[0] / reduced[0], full[1] / reduced[1])
     mean = math.sqrt(ratios[0] * ratios[1])
-    for factor in (2 ** round(math.log2(max(mean, 1.0))), round(mean)):
+    for factor in (2 ** round(math.log2(max(mean, 1.0))), max(round(mean), 1)):
         if all(abs(f / factor - r) < 1 for f, r in zip(full, reduced, strict=True)):
             return (float(factor), float(factor))
     return ratios

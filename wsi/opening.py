@@ -58,6 +58,8 @@ def open_reader(path: Path) -> Reader:
 def _open_tiff(path: Path, facts: TiffFacts | None) -> Reader:
     if facts is None:
         raise UnsupportedFormat("A TIFF whose directories are damaged.")
+    if facts.endless:
+        raise UnsupportedFormat("A TIFF whose directories form a loop or do not end.", CONVERT)
     _refuse(facts.problem())
     if not facts.tiled:
         return PictureReader(path)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _here = threading.local()
+_pydicom = threading.Lock()
 
 
 @contextmanager
@@ -20,6 +21,22 @@ def silent_tifffile() -> Iterator[None]:
         yield
     finally:
         _here.silent = before
+
+
+@contextmanager
+def silent_pydicom() -> Iterator[None]:
+    """Stops pydicom from checking values: it warns of an odd one by quoting it, and where a length
+    is damaged that one value is most of the header. The setting is global, hence the lock.
+    """
+    from pydicom import config
+
+    with _pydicom:
+        before = config.settings.reading_validation_mode
+        config.settings.reading_validation_mode = config.IGNORE
+        try:
+            yield
+        finally:
+            config.settings.reading_validation_mode = before
 
 
 def _allowed(_record: logging.LogRecord) -> bool:

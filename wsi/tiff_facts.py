@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import Truncated
 from .quiet import silent_tifffile
 
-MAX_PAGES = 64
+MAX_PAGES = 256
 LOST_SHARE = 0.01
 """More tiles than this beyond the end of the file: it was cut short. Fewer: damaged tiles."""
 
@@ -31,12 +31,18 @@ whatever offsets and counts the file holds, and the codecs' own errors are Runti
 
 RGB, PALETTE, YCBCR = 2, 3, 6
 COLOURS = {0: "grey", 1: "grey", RGB: "RGB", PALETTE: "palette", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELab"}
+NDPI = 65420
+"""The tag of Hamamatsu's files, which beyond 4 GiB store offsets in a way of their own."""
+
 CONVERT = "Convert it to a tiled, pyramidal TIFF with 8-bit RGB pixels."
 
 
 @dataclass(frozen=True)
 class TiffFacts:
-    """Numbers from the first directory at full resolution, no text."""
+    """Numbers from the first directory at full resolution, no text.
+
+    `endless` says that the directories form a loop, or are more than anyone should follow.
+    """
 
     tiled: bool
     bits: int
@@ -47,6 +53,7 @@ class TiffFacts:
     unsigned: bool
     planar: bool
     decodable: bool
+    endless: bool
 
     def problem(self) -> str | None:
         """Why this is not an 8-bit colour picture, as "a TIFF with ..."; None if it is."""
@@ -80,7 +87,8 @@ def inspect_tiff(path: Path) -> TiffFacts | None:
         with silent_tifffile(), TiffFile(path) as tiff:
             pages = list(itertools.islice(tiff.pages, MAX_PAGES))
             cut = any(_lost_share(page, size) > LOST_SHARE for page in pages)
-            facts = _facts(_base(pages)) if pages else None
+            endless = len(pages) == MAX_PAGES or len({page.offset for page in pages}) < len(pages)
+            facts = _facts(_base(pages), endless) if pages else None
     except BROKEN_TIFF:
         return None
     if cut:
@@ -95,13 +103,13 @@ def _base(pages: list[Any]) -> Any:
 
 def _lost_share(page: Any, size: int) -> float:
     """The share of its tiles beyond the end; strips after the first directory are labels and macros."""
-    if not page.is_tiled and page.index > 0:
+    if NDPI in page.tags or (not page.is_tiled and page.index > 0):
         return 0.0
     ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
     return float(sum(end > size for end in ends) / max(len(ends), 1))
 
 
-def _facts(page: Any) -> TiffFacts:
+def _facts(page: Any, endless: bool) -> TiffFacts:
     from tifffile import TIFF
 
     orientation = page.tags.get(274)
@@ -116,6 +124,7 @@ def _facts(page: Any) -> TiffFacts:
         unsigned=int(page.sampleformat) == 1,
         planar=int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1,
         decodable=int(page.compression) in TIFF.DECOMPRESSORS,
+        endless=endless,
     )
 
 

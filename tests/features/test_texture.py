@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from slidestream.errors import UsageError
 from slidestream.features.encoder import load_encoder
-from slidestream.features.texture import CARD, SLICE, Texture, feature_names
+from slidestream.features.slicewise import SLICE, slicewise
+from slidestream.features.texture import CARD, Texture, feature_names
 from slidestream.stain.hed import combine
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -95,7 +98,7 @@ def test_runs_are_identical(texture: Texture) -> None:
 
 
 def test_batch_size_and_order_do_not_matter(texture: Texture) -> None:
-    pixels = tissue(SLICE + 7)
+    pixels = tissue(2 * SLICE + 7)
     whole = texture(pixels)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(texture(pixels[order]), whole[order], **CLOSE)
@@ -125,6 +128,29 @@ def test_it_works_in_and_out_of_inference_mode() -> None:
     with torch.inference_mode():
         inside = Texture()(pixels)
     torch.testing.assert_close(Texture()(pixels), inside, **CLOSE)
+
+
+def test_threads_do_not_matter_and_keep_their_number(texture: Texture) -> None:
+    pixels, before = tissue(2 * SLICE + 1), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = texture(pixels)
+        torch.set_num_threads(3)
+        together = texture(pixels)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(together, alone, **CLOSE)
+
+
+def test_an_error_in_one_slice_is_raised() -> None:
+    def refuse(part: torch.Tensor) -> torch.Tensor:
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        slicewise(refuse, torch.zeros(3 * SLICE, 1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

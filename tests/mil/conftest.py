@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from slidestream.mil.bags import Bags
 from slidestream.mil.labels import Entry, Labels
 from slidestream.tiling.spec import PatchSpec
 
-Slides = dict[str, NDArray[np.float32]]
+Planted = tuple[dict[str, NDArray[np.float32]], str]
 CARD = EncoderCard("texture", "built-in", "1", "", "Apache-2.0", False, 8, 224)
 
 
@@ -36,7 +37,7 @@ def attributes(slide: str, dim: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_store() -> Callable[..., Path]:
     """`write_store(run, slide, features, bad=(), **attributes)` writes a store; `bad` rows are unreadable."""
 
@@ -61,8 +62,8 @@ def write_store() -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def planted() -> tuple[Slides, str]:
+@pytest.fixture(scope="session")
+def planted() -> Planted:
     """24 slides of 12 patients, and their labels as CSV; a fifth of a positive's patches differ."""
     random = np.random.default_rng(0)
     slides, lines = {}, ["slide,patient,label,site"]
@@ -74,6 +75,24 @@ def planted() -> tuple[Slides, str]:
         slides[f"s{number:02}"] = x
         lines.append(f"s{number:02},patient {number // 2},{'tumour' if positive else 'normal'},x")
     return slides, "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="session")
+def cohort(write_store: Callable[..., Path], planted: Planted, tmp_path_factory: Any) -> tuple[Path, Path]:
+    """A run folder of the planted slides, patch 3 of each unreadable, and its labels. Do not change them."""
+    folder = tmp_path_factory.mktemp("cohort")
+    for slide, x in planted[0].items():
+        write_store(folder / "run", slide, x, bad=(3,))
+    (folder / "labels.csv").write_text(planted[1])
+    return folder / "run", folder / "labels.csv"
+
+
+@pytest.fixture
+def own_cohort(cohort: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the cohort to change."""
+    shutil.copytree(cohort[0], tmp_path / "run")
+    shutil.copy(cohort[1], tmp_path / "labels.csv")
+    return tmp_path / "run", tmp_path / "labels.csv"
 
 
 @pytest.fixture

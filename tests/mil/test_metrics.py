@@ -42,7 +42,7 @@ def test_an_interval_covers_as_theory_says() -> None:
     right = random.random(400) < 0.8
     score = np.where(right == (targets == 1), 0.9, 0.1)
     predicted = Predicted([f"p{i}" for i in range(400)], targets, two_columns(score))
-    found = evaluate(predicted, resamples=1000, seed=0)["balanced_accuracy"]
+    found = evaluate(predicted, resamples=600, seed=0)["balanced_accuracy"]
     shares = [right[targets == c].mean() for c in (0, 1)]
     error = np.sqrt(sum(s * (1 - s) / 200 for s in shares)) / 2
     assert found.low == pytest.approx(found.value - 1.96 * error, abs=0.01)
@@ -55,7 +55,7 @@ def test_repeated_slides_of_a_patient_do_not_narrow_the_interval() -> None:
     once = Predicted([f"p{i}" for i in range(30)], targets, two_columns(score))
     rows = np.repeat(np.arange(30), 4)
     often = Predicted([f"p{i}" for i in rows], targets[rows], two_columns(score[rows]))
-    one, four = (evaluate(p, resamples=400, seed=0)["auroc"] for p in (once, often))
+    one, four = (evaluate(p, resamples=250, seed=0)["auroc"] for p in (once, often))
     assert four.value == pytest.approx(one.value)
     assert four.high - four.low == pytest.approx(one.high - one.low, abs=0.05)
 

@@ -41,6 +41,7 @@ def test_both_axes_must_be_fine_enough():
         ((1000, 1000), (400, 400), (2.5, 2.5)),
         ((1000, 1000), (500, 250), (2.0, 4.0)),
         ((1000, 1000), (1000, 1000), (1, 1)),
+        ((1000, 1000), (4000, 4000), (0.25, 0.25)),  # a damaged header
     ],
 )
 def test_downsamples_undo_the_rounding_of_sizes(full, reduced, expected):

@@ -104,6 +104,18 @@ def test_a_copy_cut_short_whose_directories_come_first_is_truncated(tmp_path, wr
     open_slide(whole).close()
 
 
+def test_directories_that_form_a_loop_are_refused(tmp_path, write_slide):
+    path = write_slide(tmp_path / "a.tiff", PIXELS, 0.5, levels=3)
+    with tifffile.TiffFile(path) as tiff:
+        second, last = tiff.pages[1].offset, tiff.pages[2]
+        link = last.offset + 2 + 12 * len(last.tags)
+    with open(path, "r+b") as file:
+        file.seek(link)
+        file.write(second.to_bytes(4, "little"))
+    with pytest.raises(UnsupportedFormat, match="loop"):
+        open_slide(path)
+
+
 def test_one_tile_of_many_beyond_the_end_is_one_bad_tile(tmp_path, write_slide):
     path = write_slide(tmp_path / "a.tiff", np.zeros((256 * 12, 256 * 12, 3), np.uint8), 0.5)
     with open(path, "r+b") as file:

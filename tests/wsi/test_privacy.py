@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openslide
+import pydicom
 import pytest
 import tifffile
 
@@ -103,6 +104,22 @@ def test_no_error_of_a_broken_copy_holds_the_canary(tmp_path, caplog, capfd):
     captured = capfd.readouterr()
     assert len(failures) >= 6
     assert CANARY not in "".join([*failures, caplog.text, captured.out, captured.err])
+
+
+def test_a_damaged_dicom_header_is_not_quoted(real, tmp_path, caplog, recwarn):
+    """A length that is too long makes one identifier of most of the header; pydicom would quote it."""
+    content = bytearray(real("wsi/boxes_0.dcm").read_bytes())
+    at = content.index(b"\x08\x00\x18\x00UI")
+    content[at + 6 : at + 8] = (2678).to_bytes(2, "little")
+    (tmp_path / "a.dcm").write_bytes(content)
+    pydicom.dcmread(tmp_path / "a.dcm", stop_before_pixels=True).get("SOPInstanceUID")
+    assert any("Bangor" in str(warning.message) for warning in recwarn)
+    recwarn.clear()
+    caplog.clear()
+    with pytest.raises(InputError) as error:
+        open_slide(tmp_path / "a.dcm")
+    said = [str(warning.message) for warning in recwarn] + [caplog.text, str(error.value)]
+    assert "Bangor" not in " ".join(said)
 
 
 def test_tifffile_would_have_told(svs, caplog, request):
