@@ -14,7 +14,8 @@ from PIL import Image
 from ..cohort.config import Execution
 from ..cohort.inputs import find_inputs
 from ..cohort.run import RunOrder, Summary, run_cohort
-from ..cohort.synthetic import Cohort, CohortSpec, synthesise
+from ..cohort.synthetic import Cohort, synthesise
+from ..cohort.synthetic_spec import CohortSpec
 from ..errors import SlidestreamError
 from ..features.layout import store_path
 from ..features.store import open_store
@@ -88,7 +89,7 @@ def _heatmaps(cohort: Cohort) -> dict[str, float]:
     run, pictures = cohort.folder / "run", cohort.folder / "heatmaps"
     pictures.mkdir(exist_ok=True)
     rows = {row.slide: row for row in cohort.rows}
-    found = {}
+    found: dict[str, float] = {}
     for prediction in predict_run(cohort.folder / "head", run, out_of_fold=True):
         row = rows[prediction.slide]
         _draw(run, prediction, pictures / f"{row.slide}.png")

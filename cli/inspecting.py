@@ -166,7 +166,8 @@ def _self_test() -> Check:
     from ..cohort.config import Execution, RunConfig
     from ..cohort.inputs import Input
     from ..cohort.process import FAILED, Job, process
-    from ..cohort.synthetic import CohortSpec, synthesise
+    from ..cohort.synthetic import synthesise
+    from ..cohort.synthetic_spec import CohortSpec
 
     with tempfile.TemporaryDirectory() as folder:
         cohort = synthesise(Path(folder), CohortSpec(slides=1, side_px=1500))

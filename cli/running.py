@@ -113,8 +113,8 @@ def run(
     from ..cohort.run import RunOrder, run_cohort
     from .progress import RunProgress
 
-    means = {"workers": workers, "batch_size": batch_size, "device": _device(device)}
-    execution = Execution(**{key: value for key, value in means.items() if value is not None})
+    usual = Execution()
+    execution = Execution(workers or usual.workers, batch_size or usual.batch_size, _device(device))
     with RunProgress() as progress:
         summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
     _report(out, summary, progress.patches_per_second, json)
