@@ -126,13 +126,13 @@ def _ramp(thumbnail: NDArray[np.uint8], ranks: NDArray[np.float64], style: Heatm
     shown = np.isfinite(ranks)
     grey = _grey(thumbnail)[shown].mean() if shown.any() else 255
     paper = np.full((1, 256, 3), round(grey), np.uint8)
-    return blend(paper, np.linspace(0, 100, 256)[None], style)[0]
+    return blend(paper, np.linspace(0, 100, 256)[None], style).reshape(256, 3)
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(h, w, 1) luma of a picture (h, w, 3), ITU-R BT.601."""
     luma: NDArray[np.float64] = picture @ np.array([0.299, 0.587, 0.114])
-    return np.asarray(luma[..., None])
+    return luma[..., None]
 
 
 def _plan(store: Store) -> PatchPlan:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from slidestream.mil.metrics import Predicted, auroc, balanced_accuracy, evaluate, patient_resamples
 
@@ -18,6 +21,18 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     pairs = score[targets == 1][:, None] - score[targets == 0][None]
     expected = (pairs > 0).mean() + (pairs == 0).mean() / 2
     assert auroc(targets, two_columns(score)) == pytest.approx(expected)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 30))
+def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, levels: int) -> None:
+    random = np.random.default_rng(seed)
+    targets = np.concatenate([np.arange(classes), random.integers(0, classes, 40)])
+    p = random.integers(1, levels + 1, (len(targets), classes)).astype(float)  # coarse: ties abound
+    p /= p.sum(1, keepdims=True)
+    score = p[:, 1] if classes == 2 else p
+    assert auroc(targets, p) == pytest.approx(roc_auc_score(targets, score, multi_class="ovr"))
+    assert balanced_accuracy(targets, p) == pytest.approx(balanced_accuracy_score(targets, p.argmax(1)))
 
 
 def test_multiclass_auroc_is_the_mean_of_one_against_the_rest() -> None:
@@ -42,7 +57,7 @@ def test_an_interval_covers_as_theory_says() -> None:
     right = random.random(400) < 0.8
     score = np.where(right == (targets == 1), 0.9, 0.1)
     predicted = Predicted([f"p{i}" for i in range(400)], targets, two_columns(score))
-    found = evaluate(predicted, resamples=600, seed=0)["balanced_accuracy"]
+    found = evaluate(predicted, resamples=1000, seed=0)["balanced_accuracy"]
     shares = [right[targets == c].mean() for c in (0, 1)]
     error = np.sqrt(sum(s * (1 - s) / 200 for s in shares)) / 2
     assert found.low == pytest.approx(found.value - 1.96 * error, abs=0.01)
@@ -55,7 +70,7 @@ def test_repeated_slides_of_a_patient_do_not_narrow_the_interval() -> None:
     once = Predicted([f"p{i}" for i in range(30)], targets, two_columns(score))
     rows = np.repeat(np.arange(30), 4)
     often = Predicted([f"p{i}" for i in rows], targets[rows], two_columns(score[rows]))
-    one, four = (evaluate(p, resamples=250, seed=0)["auroc"] for p in (once, often))
+    one, four = (evaluate(p, resamples=1000, seed=0)["auroc"] for p in (once, often))
     assert four.value == pytest.approx(one.value)
     assert four.high - four.low == pytest.approx(one.high - one.low, abs=0.05)
 

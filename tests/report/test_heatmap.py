@@ -149,10 +149,9 @@ def test_the_scale_bar_is_as_long_as_it_says() -> None:
 def test_long_names_and_many_classes_stay_on_the_page() -> None:
     names = tuple(f"a rather long class name {i}" for i in range(9))
     store = fake_store()
-    store.slide_id = of_slide = "TCGA-" * 60
-    sheet = np.asarray(
-        compose(heatmap_page(store, Prediction(of_slide, *list(vars(of).values())[1:]), STYLE))
-    )
+    store.slide_id = "TCGA-" * 60
+    of = Prediction(store.slide_id, names, np.full((2, 9), 1 / 9), (0, 1), np.ones(4, np.float32))
+    sheet = np.asarray(compose(heatmap_page(store, of, STYLE)))
     assert (sheet[:, -10:] == 255).all()
 
 
