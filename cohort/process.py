@@ -22,10 +22,11 @@ from ..features.writer import StoreWriter
 from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
+from ..status import OK, OUTSIDE, UNREADABLE
 from ..tiling.grid import PatchGrid
 from ..tiling.overview import Overview, overview
 from ..tiling.spec import PatchSpec
-from ..tiling.stream import OK, OUTSIDE, UNREADABLE, PatchBatch, Reading, stream_patches
+from ..tiling.stream import PatchBatch, Reading, stream_patches
 from ..tiling.tissue import tissue_fraction
 from ..wsi.slide import Slide, open_slide
 from .config import Execution, RunConfig
@@ -143,9 +144,7 @@ def _store(job: Job, on_patches: OnPatches) -> NDArray[np.uint8]:
     return status
 
 
-def with_tissue(
-    grid: PatchGrid, look: Overview, spec: PatchSpec
-) -> tuple[PatchGrid, NDArray[np.float64]]:
+def with_tissue(grid: PatchGrid, look: Overview, spec: PatchSpec) -> tuple[PatchGrid, NDArray[np.float64]]:
     """The patches with enough tissue, and how much each has (N,)."""
     tissue = tissue_fraction(look.mask, look.covers, grid)
     # Where nothing is asked for, background patches stay; else a patch must have some tissue at all.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..tiling.stream import OK, OUTSIDE, UNREADABLE
+from ..status import OK, OUTSIDE, UNREADABLE
 from .layout import ArrayLayout, array_layouts, row_bytes, slide_id_of
 from .store import Store, open_store
 from .writer import metadata_digest

@@ -23,7 +23,7 @@ from zarr.codecs import Crc32cCodec
 
 from ..errors import DiskFull
 from ..spec import json_digest
-from ..tiling.stream import OK, OUTSIDE, UNREADABLE
+from ..status import OK, OUTSIDE, UNREADABLE
 from .layout import ArrayLayout, array_layouts, row_bytes
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import SpacingTooFine, UsageError
 from ..geometry import Region
 from ..identity import content_identity
+from ..status import read_one_by_one
 from .cache import SliceCache
 from .choice import Asked, ScalingChoice
 from .dicom import DicomStack
@@ -178,6 +180,10 @@ class Volume:
             raise ValueError(f"a patch has {SLAB} slices, the region {len(slices)}")
         planes = [_to_uint8(self._part(z, region, out_size)) for z in slices]
         return np.stack(planes + planes[-1:] * (SLAB - len(planes)), axis=-1)
+
+    def read_patches(self, regions: Sequence[Region], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,): see `PatchSource`."""
+        return read_one_by_one(self.read_patch, regions, out)
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
         """The middle slice, grey, uint8 (H, W, 3), at most `max_px` on its longer side, never enlarged.

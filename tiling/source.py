@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,14 +32,11 @@ class PatchSource(Protocol):
         """The part that holds data: the whole extent unless the scanner says otherwise."""
         ...
 
-    def read_patch(self, region: Region, out_size: tuple[int, int]) -> NDArray[np.uint8] | None:
-        """The region as uint8 (H, W, 3), `out_size` being (width, height).
+    def read_patches(self, regions: Sequence[Region], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Read one patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,).
 
-        Returns:
-            None where not one pixel of the region was scanned: never an invented white patch.
-
-        Raises:
-            ReadFailed: the region cannot be decoded. The source stays usable.
+        Status 1: the patch cannot be decoded; 2: not one pixel of it was scanned. Both leave zeros:
+        never an invented white patch. Called from several threads at once.
         """
         ...
 

@@ -10,12 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ReadFailed
 from .grid import Patch, PatchGrid
 from .source import PatchSource
-
-OK, UNREADABLE, OUTSIDE = 0, 1, 2
-"""Values of `status`: the patch was read, could not be, lies outside the scanned area."""
 
 BATCHES_AHEAD = 2
 
@@ -47,48 +43,24 @@ class Reading:
 def stream_patches(source: PatchSource, grid: PatchGrid, reading: Reading) -> Iterator[PatchBatch]:
     """Every patch of the grid, in order, in batches.
 
-    At most `BATCHES_AHEAD` batches are read before they are asked for. A patch that cannot be
-    decoded costs that patch only. Closing the iterator stops the readers.
+    Each thread reads a whole batch; at most `workers + BATCHES_AHEAD` batches exist at a time. A
+    patch that cannot be decoded costs that patch only. Closing the iterator stops the readers.
     """
-    with ThreadPoolExecutor(max(1, reading.workers), thread_name_prefix="patch-reader") as pool:
-        pending: deque[tuple[PatchBatch, list[Future[None]]]] = deque()
+    with ThreadPoolExecutor(reading.workers, thread_name_prefix="patch-reader") as pool:
+        pending: deque[Future[PatchBatch]] = deque()
         try:
             for start in range(0, len(grid), reading.batch_size):
-                pending.append(_submit(pool, source, grid[start : start + reading.batch_size], reading))
-                if len(pending) > BATCHES_AHEAD:
-                    yield _finished(*pending.popleft())
+                patches = grid[start : start + reading.batch_size]
+                pending.append(pool.submit(_read, source, patches, reading.size_px))
+                if len(pending) >= reading.workers + BATCHES_AHEAD:
+                    yield pending.popleft().result()
             while pending:
-                yield _finished(*pending.popleft())
+                yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(
-    pool: ThreadPoolExecutor, source: PatchSource, patches: list[Patch], reading: Reading
-) -> tuple[PatchBatch, list[Future[None]]]:
-    side = reading.size_px
-    batch = PatchBatch(
-        np.zeros((len(patches), side, side, 3), np.uint8),
-        np.array([patch.index for patch in patches], np.int64),
-        np.zeros(len(patches), np.uint8),
-    )
-    return batch, [pool.submit(_read, source, patch, batch, row) for row, patch in enumerate(patches)]
-
-
-def _read(source: PatchSource, patch: Patch, batch: PatchBatch, row: int) -> None:
-    side = batch.pixels.shape[1]
-    try:
-        pixels = source.read_patch(patch.region, (side, side))
-    except ReadFailed:
-        batch.status[row] = UNREADABLE
-        return
-    if pixels is None:
-        batch.status[row] = OUTSIDE
-    else:
-        batch.pixels[row] = pixels
-
-
-def _finished(batch: PatchBatch, reads: list[Future[None]]) -> PatchBatch:
-    for read in reads:
-        read.result()
-    return batch
+def _read(source: PatchSource, patches: list[Patch], side: int) -> PatchBatch:
+    pixels = np.empty((len(patches), side, side, 3), np.uint8)
+    status = source.read_patches([patch.region for patch in patches], pixels)
+    return PatchBatch(pixels, np.array([patch.index for patch in patches], np.int64), status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
 from ..identity import content_identity
+from ..status import read_one_by_one
 from .files import files_of
 from .levels import Level
 from .mpp import MppInput, resolve_mpp
@@ -119,6 +121,10 @@ class Slide:
         """As `read`, but None where not one pixel of the region was scanned."""
         found = sample(self._open(), region, out_size)
         return np.ascontiguousarray(found.rgb) if found.scanned else None
+
+    def read_patches(self, regions: Sequence[Region], out: Pixels) -> Pixels:
+        """One patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,): see `PatchSource`."""
+        return read_one_by_one(self.read_patch, regions, out)
 
     def thumbnail(self, max_px: int) -> Pixels:
         """The whole extent from the pyramid, at most `max_px` on its longer side, uint8 (H, W, 3).
