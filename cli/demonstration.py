@@ -25,7 +25,7 @@ from ..mil.train import TrainReport, train
 from ..report.agreement import region_auroc
 from ..report.heatmap import draw_heatmap
 from .output import note, show_json, show_table
-from .progress import RunProgress
+from .progress import RunProgress, TrainProgress
 from .settings import resolve
 
 FOLDS = 4
@@ -59,7 +59,6 @@ def demonstrate(out: Path, spec: CohortSpec, json: bool) -> None:
     if summary.failures:
         first = summary.failures[0]
         raise SlidestreamError(f"The demo's own slide {first.slide_id} failed: {first.code}, {first.cause}")
-    note("training")
     report = _train(cohort)
     localisation = _heatmaps(cohort)
     results = _Results(report, localisation, _patches(summary), rate, time.perf_counter() - start)
@@ -81,7 +80,8 @@ def _order(cohort: Cohort) -> RunOrder:
 def _train(cohort: Cohort) -> TrainReport:
     head = cohort.folder / "head"
     shutil.rmtree(head, ignore_errors=True)
-    return train(cohort.folder / "run", cohort.labels, head, TrainSpec(folds=FOLDS))
+    with TrainProgress(FOLDS) as progress:
+        return train(cohort.folder / "run", cohort.labels, head, TrainSpec(folds=FOLDS), progress)
 
 
 def _heatmaps(cohort: Cohort) -> dict[str, float]:

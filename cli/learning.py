@@ -33,9 +33,11 @@ def train(
     """Train an attention head with cross-validation by patient, and keep one head per fold."""
     from ..mil.spec import TrainSpec
     from ..mil.train import train as train_heads
+    from .progress import TrainProgress
 
     spec = TrainSpec(folds=folds, epochs=epochs, seed=seed)
-    report = train_heads(run, labels, out, spec)
+    with TrainProgress(folds) as progress:
+        report = train_heads(run, labels, out, spec, progress)
     if json:
         show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
         return

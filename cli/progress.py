@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..cohort.plan import Step
 from ..cohort.process import FAILED, Outcome
+from ..mil.fit import EpochReport
 
 
 class RunProgress:
@@ -95,3 +96,32 @@ def _ending(outcome: Outcome) -> str:
         if count
     ]
     return ", ".join([f"{outcome.patches} patches", *lost, f"{outcome.seconds:.1f} s"])
+
+
+class TrainProgress:
+    """Says which fold is being trained, and on a terminal which epoch."""
+
+    def __init__(self, folds: int) -> None:
+        self._folds = folds
+        self._fold = -1
+        self._console = Console(stderr=True, highlight=False)
+        self._status = self._console.status("training")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+    def __call__(self, report: EpochReport) -> None:
+        """One epoch has ended."""
+        fold = f"training fold {report.fold + 1} of {self._folds}"
+        if self._console.is_terminal:
+            self._status.update(f"{fold}, epoch {report.epoch + 1}, loss {report.validation_loss:.3f}")
+        elif report.fold != self._fold:
+            self._console.print(Text(fold), soft_wrap=True)
+        self._fold = report.fold

@@ -7,12 +7,16 @@ slide a few files.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
+
+AnyPath = str | os.PathLike[str]
+"""What public functions take for a path."""
 
 SCHEMA = 1
 SUFFIX = ".zarr"

@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ..errors import StoreCorrupt, StoreIncomplete
-from .layout import SCHEMA, ArrayLayout, slide_id_of
+from .layout import SCHEMA, AnyPath, ArrayLayout, slide_id_of
 
 
 class Store:
@@ -78,13 +78,14 @@ class Store:
             raise _corrupt(self.path, name, "the array is missing or its metadata is damaged") from error
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: AnyPath) -> Store:
     """Open a complete store.
 
     Raises:
         StoreIncomplete: there is no store, or its writing was never finished.
         StoreCorrupt: its metadata cannot be read or have another schema.
     """
+    path = Path(path)
     try:
         attributes = json.loads((path / "zarr.json").read_text())["attributes"]
     except FileNotFoundError as error:

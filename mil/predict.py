@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, StoreError
-from ..features.layout import list_stores
+from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
 from .bags import Bags, bag_from_store
@@ -80,7 +80,7 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
 
 
 def predict_run(
-    head_dir: Path, run_dir: Path, out_of_fold: bool = False, failed: Failed | None = None
+    head_dir: AnyPath, run_dir: AnyPath, out_of_fold: bool = False, failed: Failed | None = None
 ) -> Iterator[Prediction]:
     """Predict every slide of a run folder, in the order of their names.
 
@@ -94,8 +94,8 @@ def predict_run(
         ContractMismatch: always raised; such a run folder is the wrong one.
         InputError, StoreError: a slide failed and `failed` is None.
     """
-    head = load_head(head_dir)
-    for path in list_stores(run_dir):
+    head = load_head(Path(head_dir))
+    for path in list_stores(Path(run_dir)):
         try:
             prediction = predict_store(head, open_store(path), out_of_fold)
         except (InputError, StoreError) as error:

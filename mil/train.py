@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..features.layout import list_stores, slide_id_of
+from ..features.layout import AnyPath, list_stores, slide_id_of
 from ..features.store import Store, open_store
 from .artifact import Trained, require_new, write_head
 from .bags import Bags, bag_from_store
@@ -37,7 +37,11 @@ class TrainReport:
 
 
 def train(
-    run_dir: Path, labels_path: Path, out_dir: Path, spec: TrainSpec, progress: Progress | None = None
+    run_dir: AnyPath,
+    labels_path: AnyPath,
+    out_dir: AnyPath,
+    spec: TrainSpec,
+    progress: Progress | None = None,
 ) -> TrainReport:
     """Cross-validate on the labelled slides of a run folder and keep one head per fold.
 
@@ -53,6 +57,7 @@ def train(
         ContractMismatch: stores with different encoders, patch specs or stains.
         StoreError: a store is incomplete or damaged.
     """
+    run_dir, labels_path, out_dir = Path(run_dir), Path(labels_path), Path(out_dir)
     require_new(out_dir)
     labels = read_labels(labels_path)
     paths = {slide_id_of(path): path for path in list_stores(run_dir)}

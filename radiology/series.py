@@ -1,52 +1,11 @@
-"""Which files of a folder belong together."""
+"""Which files of a folder belong together: the slices of one DICOM series."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError, InputNotFound, UnsupportedFormat
 from .header import SliceHeader, read_header
-
-
-@dataclass(frozen=True)
-class Series:
-    """The files of one DICOM series, by name; `uid` groups them and is never shown."""
-
-    uid: str = field(repr=False)
-    paths: tuple[Path, ...]
-    modality: str
-
-
-def group_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """DICOM images by series, headers only; each list in the given order.
-
-    Files that are no DICOM image are left out, and so are damaged ones: `open_volume` on one of the
-    others names them.
-    """
-    groups: dict[str, list[Path]] = {}
-    for path in paths:
-        try:
-            header = read_header(path)
-        except InputError:
-            continue
-        if header is not None:
-            groups.setdefault(header.series, []).append(path)
-    return groups
-
-
-def list_series(folder: Path) -> list[Series]:
-    """The series of a folder (subfolders apart), by the name of their first file.
-
-    Raises:
-        InputNotFound: no such folder.
-        Truncated: a file of the folder is DICOM and damaged, so that some series lacks a slice.
-    """
-    groups: dict[str, list[SliceHeader]] = {}
-    for header in _headers(folder):
-        groups.setdefault(header.series, []).append(header)
-    return [Series(uid, tuple(h.path for h in group), group[0].modality) for uid, group in groups.items()]
 
 
 def headers_of_series(path: Path) -> list[SliceHeader]:

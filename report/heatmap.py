@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UsageError
+from ..features.layout import AnyPath
 from ..features.store import Store
 from ..mil.predict import Prediction
 from ..spec import Spec
@@ -47,7 +48,9 @@ class HeatmapStyle(Spec):
             )
 
 
-def draw_heatmap(store: Store, prediction: Prediction, path: Path, style: HeatmapStyle | None = None) -> None:
+def draw_heatmap(
+    store: Store, prediction: Prediction, path: AnyPath, style: HeatmapStyle | None = None
+) -> None:
     """Write a PNG page with a prediction and its attention over the slide's thumbnail.
 
     Colours show a patch's percentile rank within this slide, so the brightest patch is the most
@@ -64,6 +67,7 @@ def draw_heatmap(store: Store, prediction: Prediction, path: Path, style: Heatma
     Raises:
         ValueError: the prediction is of another slide or store.
     """
+    path = Path(path)
     page = compose(heatmap_page(store, prediction, style or HeatmapStyle()))
     partial = path.with_name(f".{path.name}.partial")
     page.save(partial, format="PNG")

@@ -24,7 +24,6 @@ from slidestream.errors import (
     UnsupportedFormat,
 )
 from slidestream.geometry import Region
-from slidestream.radiology.series import group_series, list_series
 from slidestream.radiology.volume import open_volume
 
 from .conftest import Values, WriteDicom
@@ -186,13 +185,6 @@ def test_several_series_in_a_folder_are_told_apart(tmp_path: Path, write_dicom: 
     assert "1.2.826" not in str(caught.value)
     with open_volume(tmp_path / "b2") as volume:
         assert volume.size == (5, 6, 4)
-    assert [[p.name for p in s.paths] for s in list_series(tmp_path)] == [
-        ["a0", "a1", "a2", "a3"],
-        ["b0", "b1", "b2", "b3"],
-    ]
-    groups = group_series(sorted(tmp_path.iterdir()))
-    assert [len(paths) for paths in groups.values()] == [4, 4]
-    assert all(uid not in repr(list_series(tmp_path)) for uid in groups)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
