@@ -8,8 +8,10 @@ slide a few files.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -21,6 +23,7 @@ AnyPath = str | os.PathLike[str]
 SCHEMA = 1
 SUFFIX = ".zarr"
 MAX_CHUNK_BYTES = 64 << 20
+CRC_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,18 @@ class ArrayLayout:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Whole rows, as many as fit into 64 MiB."""
-        row = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
-        rows = max(1, min(self.shape[0], MAX_CHUNK_BYTES // max(1, row)))
+        rows = max(1, min(self.shape[0], MAX_CHUNK_BYTES // max(1, self.row_bytes)))
         return (rows, *(max(1, n) for n in self.shape[1:]))
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of one row in bytes."""
+        return int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
+
+    @property
+    def fill_value(self) -> float | int:
+        """What Zarr would read where a chunk is missing, and what completes the last chunk."""
+        return float("nan") if self.dtype.startswith("float") else 0
 
     @property
     def chunk_keys(self) -> list[str]:
@@ -61,6 +73,30 @@ def array_layouts(rows: int, axes: int, dim: int, picture: tuple[int, int]) -> l
         ArrayLayout("mask", picture, "uint8"),
     ]
     return [*layouts, ArrayLayout("features", (rows, dim), "float32")] if dim else layouts
+
+
+def array_metadata(layout: ArrayLayout) -> dict[str, Any]:
+    """The array's zarr.json: raw little-endian chunks, each with a crc32c behind it.
+
+    Source: Zarr core specification, version 3.1.
+    """
+    fill = layout.fill_value
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(layout.shape),
+        "data_type": layout.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunks)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if fill != fill else fill,  # noqa: PLR0124 - NaN is not equal to itself
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "attributes": {},
+    }
+
+
+def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The group's zarr.json."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
 
 
 def store_path(run: Path, slide_id: str) -> Path:

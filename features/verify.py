@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..status import OK, OUTSIDE, UNREADABLE
-from .layout import ArrayLayout, array_layouts, row_bytes, slide_id_of
+from .layout import CRC_BYTES, ArrayLayout, array_layouts, row_bytes, slide_id_of
 from .store import Store, open_store
 from .writer import metadata_digest
-
-CRC_BYTES = 4
 
 
 @dataclass(frozen=True)

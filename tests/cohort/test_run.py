@@ -191,10 +191,10 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(
     run(slides, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/embeddings/b.zarr")
 
-    def full(path: Path) -> None:
+    def full(file: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slidestream.features.writer._sync_tree", full)
+    monkeypatch.setattr("slidestream.features.disk.write_all", full)
     with pytest.raises(DiskFull, match=r"b\.zarr"):
         run(slides, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run/embeddings").iterdir()) == ["a.zarr", "white.zarr"]
