@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError, StoreError, UsageError
+from ..table import write_table
 from .options import HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
 
@@ -69,7 +69,7 @@ def predict(
     predictions = list(_predictions(run, head, out_of_fold, failures))
     rows = [_row(prediction) for prediction in predictions]
     if out is not None:
-        _write_csv(out, rows)
+        write_table(out, list(rows[0]) if rows else ["slide"], [list(row.values()) for row in rows])
     if json:
         show_json({"run": str(run), "head": str(head), "predictions": rows, "failures": _failed(failures)})
     elif rows:
@@ -141,16 +141,6 @@ def _row(prediction: Prediction) -> dict[str, Any]:
     for name, probability, spread in pairs:
         row |= {f"p_{name}": float(probability), f"sd_{name}": float(spread)}
     return row | {"heads": len(prediction.folds)}
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["slide"])
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(path)
 
 
 def _failed(failures: list[tuple[str, InputError | StoreError]]) -> list[dict[str, str]]:

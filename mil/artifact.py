@@ -9,7 +9,6 @@ HEAD/
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import shutil
@@ -22,6 +21,7 @@ import torch
 from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
+from ..table import write_table
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
 from .heads import Head, build_head
@@ -185,11 +185,9 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _write_predictions(path: Path, result: CrossValidation) -> None:
     classes = result.labels.classes
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)])
-        for entry, fold, p in zip(result.labels.entries, result.fold, result.probabilities, strict=True):
-            predicted = classes[int(p.argmax())]
-            rows.writerow(
-                [entry.slide, entry.patient, entry.label, fold, predicted, *(f"{v:.9g}" for v in p)]
-            )
+    columns = ["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)]
+    rows = (
+        [e.slide, e.patient, e.label, fold, classes[int(p.argmax())], *(f"{v:.9g}" for v in p)]
+        for e, fold, p in zip(result.labels.entries, result.fold, result.probabilities, strict=True)
+    )
+    write_table(path, columns, rows)

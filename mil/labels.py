@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..table import original
 
 COLUMNS = ("slide", "patient", "label")
 
@@ -110,7 +111,8 @@ def _entries(path: Path, rows: csv.DictReader[str]) -> list[Entry]:
     seen: dict[str, int] = {}
     entries = []
     for row in rows:
-        slide, patient, label = ((row[column] or "").strip() for column in COLUMNS)
+        # Tables that this project wrote mark what a spreadsheet would take for a formula.
+        slide, patient, label = (original((row[column] or "").strip()) for column in COLUMNS)
         for column, value in zip(COLUMNS, (slide, patient, label), strict=True):
             if not value:
                 raise UsageError(
