@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from ..errors import SlidestreamError
-from . import demo, inspecting, learning, running
+from . import demo, doctor, inspecting, learning, running
 from .output import note
 
 INTERRUPTED = 130
@@ -32,7 +32,7 @@ app.command()(inspecting.status)
 app.command()(inspecting.verify)
 app.command()(inspecting.tissue)
 app.command()(inspecting.encoders)
-app.command()(inspecting.doctor)
+app.command()(doctor.doctor)
 app.command()(learning.train)
 app.command()(learning.predict)
 app.command()(learning.heatmap)

@@ -1,17 +1,14 @@
-"""Commands that look at what there is: `info`, `status`, `verify`, `tissue`, `encoders`, `doctor`."""
+"""Commands that look at what there is: `info`, `status`, `verify`, `tissue`, `encoders`."""
 
 from __future__ import annotations
 
-import platform
-import tempfile
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import EnvironmentProblem, InputError, UsageError
+from ..errors import InputError, UsageError
 from .options import Inputs, Json, RunFolder, SlideMpp
 from .output import say, show_failures, show_json, show_table
 
@@ -136,63 +133,6 @@ def encoders(json: Json = False) -> None:
             for c in cards
         ],
     )
-
-
-def doctor(json: Json = False) -> None:
-    """Check the installation: versions, devices, extras, and one patch through the whole path."""
-    checks = [*_versions(), _device_check(), _self_test()]
-    if json:
-        show_json({"checks": [{"name": n, "found": f, "ok": ok} for n, f, ok in checks]})
-    else:
-        show_table(
-            "doctor", ("check", "found", ""), [(n, f, "ok" if ok else "MISSING") for n, f, ok in checks]
-        )
-    needed = [name for name, _, ok in checks if not ok and not name.startswith("extra ")]
-    if needed:
-        raise EnvironmentProblem(f"Not working: {', '.join(needed)}.", "Install as the README says.")
-
-
-Check = tuple[str, str, bool]
-
-
-def _versions() -> list[Check]:
-    packages = ["slidestream", "openslide-bin", "openslide-python", "tiffslide", "torch", "zarr"]
-    extras = {"radiology": "nibabel", "dask": "distributed"}
-    found = [("python", platform.python_version(), True)]
-    found += [_version(package, package) for package in packages]
-    return found + [_version(f"extra {extra}", package) for extra, package in extras.items()]
-
-
-def _version(name: str, package: str) -> Check:
-    try:
-        return name, version(package), True
-    except PackageNotFoundError:
-        return name, f"{package} is not installed", False
-
-
-def _device_check() -> Check:
-    import torch
-
-    if torch.cuda.is_available():
-        return "device", f"cuda: {torch.cuda.get_device_name()}", True
-    return "device", f"cpu, {torch.get_num_threads()} threads (no GPU found)", True
-
-
-def _self_test() -> Check:
-    """A tiny slide through reading, encoding, storing and verifying."""
-    from ..cohort.config import Execution, RunConfig
-    from ..cohort.inputs import Input
-    from ..cohort.process import FAILED, Job, process
-    from ..cohort.synthetic import synthesise
-    from ..cohort.synthetic_spec import CohortSpec
-
-    with tempfile.TemporaryDirectory() as folder:
-        cohort = synthesise(Path(folder), CohortSpec(slides=1, side_px=1500))
-        slide = cohort.slide(cohort.rows[0])
-        outcome = process(Job(Input("self-test", str(slide)), RunConfig(), Path(folder, "run"), Execution()))
-    if outcome.status == FAILED:
-        return "self-test", f"{outcome.code}: {outcome.cause}", False
-    return "self-test", f"{outcome.patches} patches in {outcome.seconds:.1f} s", True
 
 
 def _require_run(run: Path) -> None:
