@@ -83,7 +83,7 @@ def _torch() -> Check:
     import torch
 
     try:
-        import torchvision  # type: ignore[import-not-found,unused-ignore]
+        import torchvision
     except ImportError:
         return Check("torch", torch.__version__, PASS)
     except (RuntimeError, AttributeError, OSError):
