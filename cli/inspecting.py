@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from ..cohort.inputs import Input
 
 
-def info(inputs: Inputs, slide_mpp: SlideMpp = None, json: Json = False) -> None:
+def info(
+    inputs: Inputs,
+    slide_mpp: SlideMpp = None,
+    phi: Annotated[
+        bool, typer.Option("--phi", help="Say which kinds of identifying data a slide holds, never the data.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show what each slide or volume is: format, size, levels, microns; or why it cannot be used."""
     from ..cohort.inputs import find_inputs
 
-    facts = [_facts(item) for item in find_inputs(inputs, slide_mpp).inputs]
+    facts = [_facts(item) | (_phi(item) if phi else {}) for item in find_inputs(inputs, slide_mpp).inputs]
     if json:
         show_json({"inputs": facts})
     else:
@@ -41,11 +48,18 @@ def _facts(item: Input) -> dict[str, Any]:
         return known | {"code": error.code, "cause": error.cause, "fix": error.fix}
 
 
+def _phi(item: Input) -> dict[str, Any]:
+    from ..wsi.identifying import identifying_kinds
+
+    return {"identifying": identifying_kinds(Path(item.path))} if item.kind == "slide" else {}
+
+
 def _show_facts(fact: dict[str, Any]) -> None:
     say(fact["slide_id"])
     for key, value in fact.items():
         if key not in ("slide_id", "affine"):
             shown = " x ".join(f"{v:g}" for v in value) if key in ("size", "spacing") else value
+            shown = ", ".join(value) or "none found" if key == "identifying" else shown
             say(f"  {key:<16}{shown}{' µm' if key == 'spacing' else ''}")
 
 
