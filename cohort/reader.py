@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,11 @@ def serve(pipe: Connection, ring: Ring, memory: int) -> None:
     reader = _Reader(ring)
     for talk in (reader.listen, reader.speak):
         threading.Thread(target=_or_end, args=(talk, pipe), daemon=True).start()
-    reader.outbox.put(Ready())
+    done: Ready | Ended = Ready()
     while True:
-        reader.outbox.put(reader.read(reader.jobs.get()))
+        reader.outbox.put(done)
+        reader.outbox.join()  # all is said before the next input can end this process
+        done = reader.read(reader.jobs.get())
 
 
 def _or_end(talk: Callable[[Connection], None], pipe: Connection) -> None:
@@ -84,7 +86,7 @@ class _Reader:
     def __init__(self, ring: Ring) -> None:
         self.jobs: SimpleQueue[Job] = SimpleQueue()
         # A header of some MB would block the pipe until the parent wants it; reading goes on behind it.
-        self.outbox: SimpleQueue[Message] = SimpleQueue()
+        self.outbox: Queue[Message] = Queue()
         self._ring = ring
         self._free: SimpleQueue[int] = SimpleQueue()
         for slot in range(ring.slots):
@@ -101,6 +103,7 @@ class _Reader:
     def speak(self, pipe: Connection) -> None:
         while True:
             pipe.send(self.outbox.get())
+            self.outbox.task_done()
 
     def read(self, job: Job) -> Ended:
         """Read one input into the ring. Whatever is wrong with it is said in the last message."""
