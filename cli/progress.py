@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..cohort.job import FAILED, Outcome
 from ..cohort.plan import Step
-from ..cohort.process import FAILED, Outcome
 from ..mil.fit import EpochReport
 
 

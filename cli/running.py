@@ -68,6 +68,16 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
 ]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Reader threads. [default: number of cores]")]
+Readers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="S", help="Seconds without a patch that fail a slide. [default: 120]")
+]
+ReaderMemory = Annotated[
+    float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
+]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
 Dask = Annotated[
@@ -100,6 +110,9 @@ def run(
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     workers: Workers = None,
+    readers: Readers = None,
+    timeout: Timeout = None,
+    reader_memory: ReaderMemory = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
     dask: Dask = "",
@@ -113,8 +126,15 @@ def run(
     from ..cohort.run import RunOrder, run_cohort
     from .progress import RunProgress
 
-    usual = Execution()
-    execution = Execution(workers or usual.workers, batch_size or usual.batch_size, _device(device))
+    given = {
+        "workers": workers,
+        "batch_size": batch_size,
+        "device": _device(device),
+        "readers": readers,
+        "timeout": timeout,
+        "memory_gb": reader_memory,
+    }
+    execution = Execution.from_dict({key: value for key, value in given.items() if value is not None})
     with RunProgress() as progress:
         summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
     _report(out, summary, progress.patches_per_second, json)

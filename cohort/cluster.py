@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import EnvironmentProblem, MissingExtra
-from .process import FAILED, Job, Outcome, process
+from .job import FAILED, Job, Outcome
+from .process import process
 
 RETRIES = 2
 

@@ -52,18 +52,27 @@ class Execution(Spec):
     """How a run computes: changes its speed, never its results.
 
     Attributes:
-        workers: reader threads.
+        workers: threads that read one input.
         batch_size: patches encoded at once.
         device: a torch device, "cpu" or "cuda".
+        readers: processes that read ahead, an input each; 0 reads within this process, which then has
+            no protection against what a file does to its decoder.
+        timeout: seconds without a new patch after which a reader process is given up.
+        memory_gb: most GiB a reader process may take where the system can limit it; 0 for no limit.
     """
 
     workers: int = max(2, min(8, os.cpu_count() or 1))
     batch_size: int = 32
     device: str = "cpu"
+    readers: int = min(2, os.cpu_count() or 1)
+    timeout: float = 120.0
+    memory_gb: float = 4.0
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.batch_size < 1:
             raise UsageError("workers and batch_size must be at least 1.")
+        if self.readers < 0 or self.memory_gb < 0 or self.timeout <= 0:
+            raise UsageError("readers and memory must not be negative, the timeout must be above 0.")
 
 
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:

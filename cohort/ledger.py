@@ -15,7 +15,7 @@ from ..errors import StoreError
 from ..features.layout import list_stores, slide_id_of
 from ..features.store import open_store
 from .inputs import printable
-from .process import DONE, FAILED, NO_TISSUE, Outcome
+from .job import DONE, FAILED, NO_TISSUE, Outcome
 
 FILE = "ledger.sqlite"
 FAILURES = "failures.csv"

@@ -15,8 +15,9 @@ from ..features.verify import missing_part
 from ..spec import differences
 from .config import RunConfig
 from .inputs import Input
+from .job import FAILED, open_source
 from .ledger import DAMAGED, Entry
-from .process import FAILED, open_source, patch_spec
+from .reading import patch_spec
 
 UP_TO_DATE = "same content, same configuration, store whole"
 

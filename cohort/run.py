@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +14,11 @@ from ..features.verify import Problem, verify_store
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
+from .job import FAILED, Job, Opener, Outcome, open_source
 from .ledger import Ledger
 from .plan import Planner, Step
-from .process import FAILED, Job, Outcome, cached_encoder, process
+from .process import cached_encoder, process
+from .readers import feeds
 
 
 class Watcher(Protocol):
@@ -52,13 +56,19 @@ class Summary:
 
 @dataclass(frozen=True)
 class RunOrder:
-    """What to run: inputs, configuration, folder, means; `dask` is a scheduler's address or empty."""
+    """What to run: inputs, configuration, folder, means.
+
+    Attributes:
+        dask: a scheduler's address, or empty.
+        opener: how inputs are opened.
+    """
 
     inputs: Sequence[Input]
     config: RunConfig
     run: Path
     execution: Execution
     dask: str = ""
+    opener: Opener = open_source
 
 
 def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
@@ -76,24 +86,29 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         for step in Planner(order.run, order.config, card, ledger.entries()).steps(order.inputs):
             watcher.planned(step)
             steps.append(step)
-        jobs = [Job(step.input, order.config, order.run, order.execution) for step in steps if step.todo]
+        jobs = [
+            Job(step.input, order.config, order.run, order.execution, order.opener)
+            for step in steps
+            if step.todo
+        ]
         watcher.begins(len(jobs))
         paths = {job.input.slide_id: job.input.path for job in jobs}
         outcomes = []
-        for outcome in _outcomes(jobs, order.dask, watcher):
-            ledger.record(outcome, paths[outcome.slide_id])
-            watcher.finished(outcome)
-            outcomes.append(outcome)
+        with closing(_outcomes(jobs, order.dask, watcher)) as ended:
+            for outcome in ended:
+                ledger.record(outcome, paths[outcome.slide_id])
+                watcher.finished(outcome)
+                outcomes.append(outcome)
     return Summary(steps, outcomes)
 
 
-def _outcomes(jobs: Sequence[Job], dask: str, watcher: Watcher) -> Iterator[Outcome]:
+def _outcomes(jobs: Sequence[Job], dask: str, watcher: Watcher) -> Generator[Outcome, None, None]:
     if dask:
         yield from outcomes_on_dask(jobs, dask)
         return
-    for job in jobs:
-        slide_id = job.input.slide_id
-        yield process(job, lambda done, total, slide_id=slide_id: watcher.patches(slide_id, done, total))  # type: ignore[misc]
+    with feeds(jobs) as ahead:
+        for job, feed in zip(jobs, ahead, strict=False):
+            yield process(job, functools.partial(watcher.patches, job.input.slide_id), feed)
 
 
 def verify_run(run: Path) -> Iterator[tuple[str, list[Problem]]]:

@@ -12,6 +12,7 @@ SlidestreamError
 │   ├── SpacingTooFine          SPACING_TOO_FINE
 │   ├── TooSmall                TOO_SMALL
 │   ├── LimitExceeded           LIMIT
+│   ├── DecoderCrash            DECODER_CRASH         reading it ended the process that read
 │   ├── ReadFailed              READ_FAILED           one region cannot be decoded
 │   ├── Unreadable              UNREADABLE            too many regions cannot be decoded
 │   └── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
@@ -92,6 +93,10 @@ class TooSmall(InputError):
 
 class LimitExceeded(InputError):
     code = "LIMIT"
+
+
+class DecoderCrash(InputError):
+    code = "DECODER_CRASH"
 
 
 class ReadFailed(InputError):

@@ -16,8 +16,8 @@ import pytest
 
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
+from slidestream.cohort.job import Outcome
 from slidestream.cohort.plan import Step
-from slidestream.cohort.process import Outcome
 from slidestream.cohort.run import RunOrder, run_cohort
 from slidestream.errors import EnvironmentProblem
 from slidestream.tiling.spec import PatchSpec

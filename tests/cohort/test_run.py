@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
+from slidestream.cohort.job import Outcome
 from slidestream.cohort.ledger import read_entries, rebuild
 from slidestream.cohort.plan import Step
-from slidestream.cohort.process import Outcome
 from slidestream.cohort.run import RunOrder, Summary, run_cohort, verify_run
 from slidestream.errors import ContractMismatch, DiskFull, UsageError
 from slidestream.features.store import open_store
@@ -40,7 +40,9 @@ class Silent:
 
 
 def run(slides: Path, folder: Path, config: RunConfig = CONFIG, **means: Any) -> Summary:
-    order = RunOrder(find_inputs([slides]).inputs, config, folder, Execution(**{"workers": 2} | means))
+    order = RunOrder(
+        find_inputs([slides]).inputs, config, folder, Execution(**{"workers": 2, "readers": 0} | means)
+    )
     return run_cohort(order, Silent())
 
 
@@ -204,15 +206,16 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(
 def test_an_unforeseen_error_costs_one_slide_and_never_quotes_its_message(
     slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slidestream.cohort import process
+    from slidestream.cohort import reading
 
-    def cover(bounds: object, spacing: object, spec: object, original: Any = process.overview) -> Any:
-        raise RuntimeError("Patient Jane Doe")
+    original = reading.overview
 
-    original = process.overview
-    monkeypatch.setattr(
-        process, "overview", lambda s: cover(0, 0, 0) if s.path.name == "a.tiff" else original(s)
-    )
+    def overview(source: Any) -> Any:
+        if source.path.name == "a.tiff":
+            raise RuntimeError("Patient Jane Doe")
+        return original(source)
+
+    monkeypatch.setattr(reading, "overview", overview)
     summary = run(slides, tmp_path / "run")
     (failure,) = summary.failures
     assert (failure.slide_id, failure.code) == ("a", "INTERNAL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,3 +82,23 @@ def test_a_defect_is_not_taken_for_a_bad_patch() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(stream_patches(Broken(), GRID, Reading(100)))  # type: ignore[arg-type]
+
+
+def test_batches_are_read_into_memory_the_caller_gives_in_their_order() -> None:
+    slots = [np.full((7, 100, 100, 3), 255, np.uint8) for _ in range(5)]
+    free, given = deque(slots), []
+
+    def take() -> np.ndarray:
+        given.append(free.popleft())
+        return given[-1]
+
+    reading = Reading(100, 7, 3)
+    assert reading.batches == len(slots)
+    for number, batch in enumerate(stream_patches(Fake(), GRID, reading, take)):  # type: ignore[arg-type]
+        assert batch.pixels.base is given[number]
+        assert batch.pixels.shape == (min(7, 60 - 7 * number), 100, 100, 3)
+        expected = (GRID.origins[batch.index].sum(axis=1) // 100).astype(np.uint8)
+        expected[batch.status != 0] = 0
+        assert (batch.pixels == expected[:, None, None, None]).all()
+        free.append(given[number])
+    assert len(given) == 9

@@ -1,0 +1,216 @@
+"""Reader processes, seen from the process that encodes: what a file does to its decoder stays there."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
+from ..tiling.stream import PatchBatch, Reading
+from .config import Execution
+from .interrupt import born_deaf
+from .job import Job
+from .reader import Ended, Filled, Message, Ready, serve
+from .reading import Feed, Prepared, read_here, reading_of
+from .ring import Ring
+
+START_SECONDS = 120.0
+"""How long a reader process may take until it answers: it loads its libraries, on a slow disk perhaps."""
+
+_context = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def feeds(jobs: Sequence[Job]) -> Iterator[Iterator[AbstractContextManager[Feed]]]:
+    """One feed per job, in order: from reader processes, or from this one if none are wanted or allowed."""
+    if not jobs or not jobs[0].execution.readers or multiprocessing.current_process().daemon:
+        yield map(read_here, jobs)
+        return
+    with Readers(jobs) as readers:
+        yield readers.feeds()
+
+
+class Readers:
+    """Reads jobs ahead in processes of their own, which live as long as the run. A context manager.
+
+    The jobs go round: while one is encoded, the other processes open theirs and fill their rings.
+    A process that dies, stalls or runs out of memory costs its job; it is started again for the next.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = deque(jobs)
+        count = min(jobs[0].execution.readers, len(jobs))
+        self._readers = [Reader(jobs[0].execution, _largest_batch(jobs)) for _ in range(count)]
+
+    def __enter__(self) -> Self:
+        for reader in self._readers:
+            self._hand_over(reader)
+            reader.wake()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reader in self._readers:
+            reader.stop()
+
+    def feeds(self) -> Iterator[AbstractContextManager[Feed]]:
+        """The jobs in order, each to be taken before the next is asked for."""
+        for reader in itertools.cycle(self._readers):
+            self._hand_over(reader)
+            for each in self._readers:
+                each.wake()
+            yield reader.feed()
+
+    def _hand_over(self, reader: Reader) -> None:
+        """Give a reader its next job before it has ended the last, so that it never waits for one."""
+        if self._waiting:
+            reader.submit(self._waiting.popleft())
+
+
+def _largest_batch(jobs: Sequence[Job]) -> int:
+    """Bytes of the largest batch that any of the jobs can have."""
+    config, batch_size = jobs[0].config, jobs[0].execution.batch_size
+    kinds = {job.input.kind for job in jobs}
+    side = max((config.volume if kind == "volume" else config.patch).size_px for kind in kinds)
+    return batch_size * side * side * 3
+
+
+class Reader:
+    """One reader process and its ring; the process is replaced when it is lost, the ring stays.
+
+    Args:
+        execution: of the run.
+        slot_bytes: of the largest batch.
+    """
+
+    def __init__(self, execution: Execution, slot_bytes: int) -> None:
+        self._limits = execution
+        # One more than are being read: while the encoder holds a batch, the next is already there.
+        self._ring = Ring(_context, Reading(0, workers=execution.workers).batches + 1, slot_bytes)
+        self._jobs: deque[Job] = deque()
+        self._process: SpawnProcess | None = None
+        self._ready = self._ended = False
+
+    def submit(self, job: Job) -> None:
+        """Add a job behind those that have not ended yet."""
+        self._jobs.append(job)
+        if self._process:
+            self._tell(job)
+
+    def wake(self) -> None:
+        """Start the process, if there is anything to do and it does not run."""
+        if self._process or not self._jobs:
+            return
+        self._pipe, theirs = _context.Pipe()
+        memory = round(self._limits.memory_gb * 2**30)
+        self._process = _context.Process(target=serve, args=(theirs, self._ring, memory), daemon=True)
+        with born_deaf():
+            self._process.start()
+        theirs.close()
+        self._ready = False
+        for job in self._jobs:
+            self._tell(job)
+
+    @contextmanager
+    def feed(self) -> Iterator[Feed]:
+        """The oldest job that has not ended. Left early it costs the process, not the jobs behind it."""
+        self._ended = False
+        try:
+            prepared = self._prepared()
+            yield Feed(prepared, self._batches(reading_of(self._jobs[0], prepared)))
+        finally:
+            self._jobs.popleft()
+            if not self._ended:
+                self.stop()
+
+    def stop(self) -> None:
+        """End the process, whatever it does. It owns no file, so nothing can be left half done."""
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._pipe.close()
+            self._process = None
+
+    def _prepared(self) -> Prepared:
+        if not self._ready:
+            self._await_start()
+        prepared = self._receive()
+        if not isinstance(prepared, Prepared):
+            raise TypeError(f"a job began with {type(prepared).__name__}")
+        return prepared
+
+    def _batches(self, reading: Reading) -> Iterator[PatchBatch]:
+        while isinstance(filled := self._receive(), Filled):
+            rows = len(filled.status)
+            pixels = self._ring.batch(filled.slot, rows, reading.size_px)
+            yield PatchBatch(pixels, np.arange(filled.start, filled.start + rows), filled.status)
+            self._tell(filled.slot)
+
+    def _tell(self, what: Job | int) -> None:
+        # A process that is gone is noticed where its messages end: those it has sent still count.
+        with suppress(OSError):
+            self._pipe.send(what)
+
+    def _receive(self) -> Message:
+        """The next message of the oldest job.
+
+        Raises:
+            InputError: reading ended with it; or the process died (DecoderCrash) or stalled (LimitExceeded).
+        """
+        try:
+            if not self._pipe.poll(self._limits.timeout):
+                raise _stalled(self._limits.timeout)
+            message: Message = self._pipe.recv()
+        except (EOFError, OSError):
+            raise self._crash() from None
+        if isinstance(message, Ended):
+            self._ended = message.usable
+            if message.error:
+                raise message.error
+        return message
+
+    def _await_start(self) -> None:
+        try:
+            self._ready = self._pipe.poll(START_SECONDS) and isinstance(self._pipe.recv(), Ready)
+        except (EOFError, OSError):
+            self._ready = False
+        if not self._ready:
+            raise EnvironmentProblem(
+                "A reader process does not start.",
+                "In a script, call the run below `if __name__ == '__main__':`. Or raise --reader-memory, or "
+                "read within the process with --readers 0.",
+            )
+
+    def _crash(self) -> DecoderCrash:
+        assert self._process is not None
+        self._process.join(5)
+        return DecoderCrash(
+            f"Reading it ended the reader process ({_how(self._process.exitcode)}).",
+            "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
+        )
+
+
+def _stalled(seconds: float) -> LimitExceeded:
+    return LimitExceeded(
+        f"No patch of it could be read within {seconds:g} s.",
+        "If the file is sound and the disk slow, raise --timeout.",
+    )
+
+
+def _how(exit_code: int | None) -> str:
+    """ "SIGSEGV", "exit code 1"."""
+    if exit_code is not None and exit_code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-exit_code).name
+    return f"exit code {exit_code}"

@@ -1,0 +1,98 @@
+"""The reading half of a job: from an input to its patches. Nothing here needs an encoder or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..radiology.volume import Volume
+from ..tiling.grid import PatchGrid
+from ..tiling.overview import Overview, overview
+from ..tiling.spec import PatchSpec
+from ..tiling.stream import PatchBatch, Reading, stream_patches
+from ..tiling.tissue import tissue_fraction
+from ..wsi.slide import Slide
+from .config import RunConfig
+from .job import Job
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of an input before its patches are read.
+
+    Attributes:
+        source: JSON facts about it, see `PatchSource.describe`.
+        spec: of its patches.
+        grid: the patches with enough tissue.
+        tissue: how much tissue each has, float64 (N,).
+        thumbnail, footprint, background: see `Overview`.
+    """
+
+    source: dict[str, Any]
+    spec: PatchSpec
+    grid: PatchGrid
+    tissue: NDArray[np.float64]
+    thumbnail: NDArray[np.uint8]
+    footprint: NDArray[np.uint8]
+    background: str
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An input as the encoding half takes it: what is known, then its batches in order.
+
+    The pixels of a batch hold until the next one is asked for.
+    """
+
+    prepared: Prepared
+    batches: Iterator[PatchBatch]
+
+
+@contextmanager
+def read_here(job: Job) -> Iterator[Feed]:
+    """Read an input within this process.
+
+    Raises:
+        InputError: it cannot be opened, has no plausible spacing, or no patch fits.
+    """
+    with job.opener(job.input, job.config.scaling) as source:
+        prepared = prepare(source, job.config)
+        with closing(stream_patches(source, prepared.grid, reading_of(job, prepared))) as batches:
+            yield Feed(prepared, batches)
+
+
+def prepare(source: Slide | Volume, config: RunConfig) -> Prepared:
+    """Check the spacing, find the tissue, lay the grid.
+
+    Raises:
+        SpacingTooFine, TooSmall, Unreadable: this source cannot serve the patches asked for.
+    """
+    spec = patch_spec(config, source)
+    source.check_spacing(spec.spacing, spec.max_upsampling)
+    grid = PatchGrid.cover(source.bounds, source.spacing, spec)
+    look = overview(source)
+    grid, tissue = with_tissue(grid, look, spec)
+    return Prepared(source.describe(), spec, grid, tissue, look.thumbnail, look.footprint, look.background)
+
+
+def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
+    """What a run asks of this source: slides and volumes have a spec each."""
+    return config.volume if isinstance(source, Volume) else config.patch
+
+
+def with_tissue(grid: PatchGrid, look: Overview, spec: PatchSpec) -> tuple[PatchGrid, NDArray[np.float64]]:
+    """The patches with enough tissue, and how much each has (N,)."""
+    tissue = tissue_fraction(look.mask, look.covers, grid)
+    # Where nothing is asked for, background patches stay; else a patch must have some tissue at all.
+    kept = (tissue >= spec.min_tissue) & ((tissue > 0) | (spec.min_tissue == 0))
+    return grid.keep(kept), tissue[kept]
+
+
+def reading_of(job: Job, prepared: Prepared) -> Reading:
+    """How the patches of a job are read."""
+    return Reading(prepared.spec.size_px, job.execution.batch_size, job.execution.workers)

@@ -1,0 +1,60 @@
+"""Openers for tests of reader processes: what a file can do to its decoder, by the name of the input.
+
+A module of its own, so that a reader process can import it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from slidestream.cohort.inputs import Input
+from slidestream.cohort.job import open_source
+from slidestream.geometry import Region
+
+
+class Hostile:
+    """A slide that does something to its process when its second batch is read."""
+
+    def __init__(self, slide: Any, item: Input) -> None:
+        self._slide, self._item, self._batches = slide, item, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._slide, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._slide.close()
+
+    def read_patches(self, regions: Sequence[Region], out: np.ndarray) -> np.ndarray:
+        with open(Path(self._item.path).with_suffix(".reads"), "a") as log:
+            log.write(f"{os.getpid()} {len(regions)}\n")
+        self._batches += 1
+        if self._batches == 2:
+            misbehave(self._item.slide_id)
+        return self._slide.read_patches(regions, out)
+
+
+def misbehave(name: str) -> None:
+    if name.startswith("crash"):
+        os.abort()
+    if name.startswith("stall"):
+        time.sleep(600)
+    if name.startswith("bomb"):
+        np.ones(8 << 30, np.uint8)
+    if name.startswith("defect"):
+        raise RuntimeError("Patient Jane Doe")
+
+
+def open_hostile(item: Input, scaling: Any) -> Any:
+    """A slide that misbehaves as its name says, while it is opened or while it is read."""
+    if item.slide_id.endswith("-open"):
+        misbehave(item.slide_id)
+    return Hostile(open_source(item, scaling), item)
