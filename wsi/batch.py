@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Region
 from ..status import OUTSIDE, UNREADABLE, read_one_by_one
-from .plan import Plan, plan, window_of
+from .plan import Plan, plan, source_for
 from .resample import resize
 from .sampling import in_one_piece, sample
 from .tiled_reader import Piece, Request, TiledReader
@@ -21,7 +21,7 @@ GROUP_PX = 8 << 20
 Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One patch on its way: its row of the batch, and the pixels it is made from."""
 
@@ -54,20 +54,22 @@ def _groups(
     group: list[_Job] = []
     held = 0.0
     size = (out.shape[2], out.shape[1])
+    sources = {extent: source_for(reader.facts, extent, size) for extent in {r.extent for r in regions}}
     for row, region in enumerate(regions):
-        window = window_of(reader.facts, region, size)
+        window = sources[region.extent].window(region, size)
         if not in_one_piece(window):
             status[row] = _alone(reader, region, out[row : row + 1])
             continue
         how = plan(reader, window)
-        if not _any_scanned(reader.scanned(how.box), how):
+        pieces = reader.scanned(how.box)
+        if not _any_scanned(pieces, how):
             status[row], out[row] = OUTSIDE, 0
             continue
         held += window.px if how.crop else 0
         if held > GROUP_PX and group:
             yield group
             group, held = [], window.px
-        group.append(_job(row, how, out[row]))
+        group.append(_job(row, how, pieces, out[row]))
     yield group
 
 
@@ -79,11 +81,11 @@ def _alone(reader: TiledReader, region: Region, out: Pixels) -> int:
     return int(read_one_by_one(read, [region], out)[0])
 
 
-def _job(row: int, how: Plan, out: Pixels) -> _Job:
+def _job(row: int, how: Plan, pieces: list[Piece], out: Pixels) -> _Job:
     """Decoded in place where the pixels are the result as they are."""
     w, h = how.box.width, how.box.height
     pixels = out if how.crop is None else np.empty((h + how.repeat[1], w + how.repeat[0], 3), np.uint8)
-    return _Job(row, how, Request(how.box, pixels[:h, :w]), pixels)
+    return _Job(row, how, Request(how.box, pieces, pixels[:h, :w]), pixels)
 
 
 def _any_scanned(pieces: Sequence[Piece], how: Plan) -> bool:
@@ -98,7 +100,8 @@ def _any_scanned(pieces: Sequence[Piece], how: Plan) -> bool:
 
 def _finish(job: _Job, out: Pixels) -> None:
     w, h = job.how.box.width, job.how.box.height
-    job.pixels[:h, w:] = job.pixels[:h, w - 1 : w]
-    job.pixels[h:] = job.pixels[h - 1 : h]
+    if any(job.how.repeat):
+        job.pixels[:h, w:] = job.pixels[:h, w - 1 : w]
+        job.pixels[h:] = job.pixels[h - 1 : h]
     if job.how.crop is not None:
         out[:] = resize(job.pixels, job.how.crop, job.how.out)

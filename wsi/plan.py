@@ -79,27 +79,39 @@ class Plan:
     out: tuple[int, int]
 
 
-def window_of(facts: Facts, region: Region, out: tuple[int, int]) -> Window:
-    """The region on the nearest level, reduced or not, at or below the wanted spacing."""
-    (w, h), (ew, eh) = out, region.extent
-    level = choose_level(facts.levels, (ew / w, eh / h))
+@dataclass(frozen=True)
+class Source:
+    """What serves a spacing: a level, reduced by `scale` on its way through the decoder or not."""
+
+    level: int
+    scale: int
+    downsample: tuple[float, float]
+
+    def window(self, region: Region, out: tuple[int, int]) -> Window:
+        """A region of level-0 px on it."""
+        (dx, dy), (x, y), (w, h) = self.downsample, region.origin, region.extent
+        return Window(self.level, self.scale, (x / dx, y / dy, (x + w) / dx, (y + h) / dy), out)
+
+
+def source_for(facts: Facts, extent: tuple[float, ...], out: tuple[int, int]) -> Source:
+    """The nearest at or below the spacing of a region of so many level-0 px at a size."""
+    wanted = extent[0] / out[0], extent[1] / out[1]
+    level = choose_level(facts.levels, wanted)
     scales = facts.scales[level] if facts.scales else (1,)
-    scale = choose_scale(facts.levels[level], scales, (ew / w, eh / h))
-    dx, dy = facts.view(level, scale).downsample
-    (x0, y0), (x1, y1) = region.origin, region.end
-    return Window(level, scale, (x0 / dx, y0 / dy, x1 / dx, y1 / dy), out)
+    scale = choose_scale(facts.levels[level], scales, wanted)
+    return Source(level, scale, facts.view(level, scale).downsample)
 
 
 def plan(reader: Reader, window: Window) -> Plan:
     """How to read one window in one piece."""
-    left, top, right, bottom = (_snap(v) for v in window.box)
+    facts, (left, top, right, bottom) = reader.facts, map(_snap, window.box)
     inner = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-    view = reader.facts.view(window.level, window.scale)
+    view = facts.view(window.level, window.scale)
     exact = (left, top, right, bottom) == inner and (right - left, bottom - top) == window.out
     outer = inner if exact else _with_margin(view, window, inner)
-    box, repeat = _short(reader.facts, window, outer)
+    box, repeat = _short(facts, view, window, outer)
     within = (inner[0] - outer[0], inner[1] - outer[1], inner[2] - outer[0], inner[3] - outer[1])
-    width, height = reader.facts.levels[window.level].size
+    width, height = facts.levels[window.level].size
     if left * window.scale >= width or top * window.scale >= height:
         within = (0, 0, 0, 0)  # the last px of a reduced level begins on the slide but ends beyond it
     if exact:
@@ -124,17 +136,20 @@ def _with_margin(view: Level, window: Window, inner: Edges) -> Edges:
     )
 
 
-def _short(facts: Facts, window: Window, outer: Edges) -> tuple[LevelBox, tuple[int, int]]:
+def _short(facts: Facts, view: Level, window: Window, outer: Edges) -> tuple[LevelBox, tuple[int, int]]:
     """The box that can be read; the row or column that halving dropped repeats the last one kept."""
-    full, view = facts.levels[0], facts.view(window.level, window.scale)
-    right, bottom = (
-        size if size < end <= math.ceil(whole / down) else end
-        for size, end, whole, down in zip(view.size, outer[2:], full.size, view.downsample, strict=True)
-    )
-    x, y = min(outer[0], right - 1), min(outer[1], bottom - 1)
-    w, h = max(right - outer[0], 1), max(bottom - outer[1], 1)
-    repeat = (outer[2] - outer[0] - w, outer[3] - outer[1] - h)
-    return LevelBox(window.level, x, y, w, h, window.scale), repeat
+    left, top, right, bottom = outer
+    if right > view.size[0] or bottom > view.size[1]:
+        right, bottom = (
+            size if size < end <= math.ceil(whole / down) else end
+            for size, end, whole, down in zip(
+                view.size, (right, bottom), facts.levels[0].size, view.downsample, strict=True
+            )
+        )
+    x, y = min(left, right - 1), min(top, bottom - 1)
+    w, h = max(right - left, 1), max(bottom - top, 1)
+    box = LevelBox(window.level, x, y, w, h, window.scale)
+    return box, (outer[2] - left - w, outer[3] - top - h)
 
 
 def _snap(value: float) -> float:

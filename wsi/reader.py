@@ -38,6 +38,8 @@ class Facts:
     def view(self, level: int, scale: int) -> Level:
         """A level as the decoder reduces it; the last px may stand for fewer than the others."""
         this = self.levels[level]
+        if scale == 1:
+            return this
         width, height = (-(-side // scale) for side in this.size)
         x, y = this.downsample
         return Level((width, height), (x * scale, y * scale))

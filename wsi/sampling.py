@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
-from .plan import Window, plan, window_of
+from .plan import Window, plan, source_for
 from .reader import Reader
 from .resample import Box, average, on_white, resize
 
@@ -46,7 +46,7 @@ def sample(reader: Reader, region: Region, out_size: tuple[int, int]) -> Sample:
     Raises:
         ReadFailed: a part of it cannot be decoded.
     """
-    return _sample(reader, window_of(reader.facts, region, out_size))
+    return _sample(reader, source_for(reader.facts, region.extent, out_size).window(region, out_size))
 
 
 def in_one_piece(window: Window) -> bool:

@@ -4,48 +4,108 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Key = tuple[int, int, int]
-"""Level, scale, number of the tile."""
+Pixels = NDArray[np.uint8]
+View = tuple[int, int]
+"""Level and scale: what has tiles of one shape."""
+
+VIEWS = 2
+"""Patches at one spacing need one, an overview another; the third replaces the one used longest ago."""
+
+
+@dataclass
+class Slot:
+    """Room for one tile. Written by whoever took it, then read by all, and never while it is held."""
+
+    pixels: Pixels
+    holders: int = 0
 
 
 class TileCache:
-    """Least recently used tiles go first. Safe to share between threads; tiles are never changed."""
+    """Least recently used tiles give way first. Safe to share between threads.
+
+    The room for one view is a single array, of which memory is only what was ever used: the system
+    hands it out in large pages, and a tile decoded into a place used before costs no page at all.
+    Fresh arrays made reading a quarter slower.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._bytes = 0
-        self._tiles: OrderedDict[Key, NDArray[np.uint8]] = OrderedDict()
+        self._rooms: OrderedDict[View, TileRoom] = OrderedDict()
         self._lock = threading.Lock()
 
+    def room(self, view: View, shape: tuple[int, int]) -> TileRoom:
+        """The room for tiles of (height, width) px of one view, made where there is none."""
+        with self._lock:
+            if view not in self._rooms:
+                while len(self._rooms) >= VIEWS:
+                    self._rooms.popitem(last=False)
+                self._rooms[view] = TileRoom(shape, self.max_bytes // VIEWS)
+            self._rooms.move_to_end(view)
+            return self._rooms[view]
+
     @property
-    def held_bytes(self) -> int:
-        """Memory of the tiles held, at most `max_bytes`."""
-        return self._bytes
-
-    def get(self, key: Key) -> NDArray[np.uint8] | None:
-        """The tile, or None."""
+    def room_bytes(self) -> int:
+        """Memory that the rooms may take."""
         with self._lock:
-            tile = self._tiles.get(key)
-            if tile is not None:
-                self._tiles.move_to_end(key)
-            return tile
-
-    def put(self, key: Key, tile: NDArray[np.uint8]) -> None:
-        """Keep a tile, dropping others to stay within the bound; one larger than that is not kept."""
-        with self._lock:
-            if key in self._tiles or tile.nbytes > self.max_bytes:
-                return
-            self._tiles[key] = tile
-            self._bytes += tile.nbytes
-            while self._bytes > self.max_bytes:
-                self._bytes -= self._tiles.popitem(last=False)[1].nbytes
+            return sum(room.max_bytes for room in self._rooms.values())
 
     def clear(self) -> None:
-        """Drop all tiles."""
+        """Give up all rooms; memory goes when their last tile is no longer held."""
         with self._lock:
-            self._tiles.clear()
-            self._bytes = 0
+            self._rooms.clear()
+
+
+class TileRoom:
+    """Tiles of one shape."""
+
+    def __init__(self, shape: tuple[int, int], max_bytes: int) -> None:
+        self._shape = (*shape, 3)
+        count = max_bytes // (3 * shape[0] * shape[1])
+        self.max_bytes = count * 3 * shape[0] * shape[1]
+        self._free = [Slot(pixels) for pixels in np.empty((count, *self._shape), np.uint8)][::-1]
+        self._tiles: OrderedDict[int, Slot] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def hold(self, tile: int) -> Slot | None:
+        """The tile if it is there, to be released after use."""
+        with self._lock:
+            slot = self._tiles.get(tile)
+            if slot is not None:
+                self._tiles.move_to_end(tile)
+                slot.holders += 1
+            return slot
+
+    def release(self, slot: Slot) -> None:
+        """The tile may give way again."""
+        with self._lock:
+            slot.holders -= 1
+
+    def take(self) -> Slot:
+        """A place to decode into, to be given back by `keep` or `drop`; outside the room if that is full."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            for tile, slot in self._tiles.items():
+                if not slot.holders:
+                    del self._tiles[tile]
+                    return slot
+        return Slot(np.empty(self._shape, np.uint8), holders=-1)
+
+    def keep(self, tile: int, slot: Slot) -> None:
+        """Let others find what was decoded; of two threads that decoded the same tile the first wins."""
+        with self._lock:
+            if slot.holders == 0 and tile not in self._tiles:
+                self._tiles[tile] = slot
+                return
+        self.drop(slot)
+
+    def drop(self, slot: Slot) -> None:
+        """Give back a place whose content is of no use."""
+        with self._lock:
+            if slot.holders == 0:
+                self._free.append(slot)

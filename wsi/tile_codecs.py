@@ -28,8 +28,8 @@ SCALES = {"444": (1, 2, 4, 8), "420": (1, 2, 4, 8), "422": (1, 2)}
 class Codec(Protocol):
     """Decodes one tile. Safe to call from several threads."""
 
-    def decode(self, data: bytes, scale: int) -> Tile:
-        """uint8 (tile height / scale, tile width / scale, 3).
+    def decode(self, data: bytes, scale: int, out: Tile) -> None:
+        """Into contiguous uint8 (tile height / scale, tile width / scale, 3).
 
         Raises:
             ReadFailed: the bytes are no tile of that size.
@@ -54,14 +54,14 @@ class JpegCodec:
     head: bytes
     colours: str
 
-    def decode(self, data: bytes, scale: int) -> Tile:
+    def decode(self, data: bytes, scale: int, out: Tile) -> None:
         width, height = self.tile
         stream = self.stream(data)
         try:
             if simplejpeg.decode_jpeg_header(stream)[:2] != (height, width):
                 raise ReadFailed("A tile of another size than the file says.")
             smallest = {"min_height": height // scale, "min_width": width // scale}
-            return np.asarray(simplejpeg.decode_jpeg(stream, **smallest))
+            simplejpeg.decode_jpeg(stream, buffer=out, **smallest)
         except ValueError:
             raise ReadFailed("A tile that is no JPEG.") from None
 
@@ -90,15 +90,16 @@ class PlainCodec:
     compression: int
     predictor: int
 
-    def decode(self, data: bytes, scale: int) -> Tile:
+    def decode(self, data: bytes, scale: int, out: Tile) -> None:
         width, height = self.tile
         pixels = np.frombuffer(self._unpack(data, width * height * 3), np.uint8)
         if scale != 1 or pixels.size != width * height * 3:
             raise ReadFailed("A tile of another size than the file says.")
         pixels = pixels.reshape(height, width, 3)
         if self.predictor == 2:
-            pixels = np.add.accumulate(pixels, axis=1, dtype=np.uint8)
-        return pixels
+            np.add.accumulate(pixels, axis=1, dtype=np.uint8, out=out)
+        else:
+            out[:] = pixels
 
     def _unpack(self, data: bytes, length: int) -> bytes:
         if self.compression == NONE:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ReadFailed
 from .byte_source import ByteSource, FileBytes, read_spans
 from .reader import Facts, LevelBox, Rgba, clip
 from .resample import average
-from .tile_cache import Key, TileCache
+from .tile_cache import TileCache, TileRoom
 from .tile_codecs import SCALES, Codec, JpegCodec, Tile, codec_for
 from .tile_table import TileTable, UnusualLayoutError, read_tables
 
-CACHE_BYTES = 64 << 20
-"""Two rows of 256 px tiles of a slide 43,000 px wide at full scale, 87,000 px at half: a row of patches
-finds the tiles that it shares with the row above."""
+CACHE_BYTES = 128 << 20
+"""Half of it for patches: two rows of 256 px tiles of tissue 43,000 px wide at full scale, 87,000 px at
+half, so that a row of patches finds the tiles that it shares with the row above."""
 
 MAX_RATIO = 4
 """No tile packs to more than this many times its pixels; a longer one is a damaged entry."""
@@ -27,34 +27,32 @@ MAX_RATIO = 4
 Part = tuple[slice, slice]
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What one tile gives to a box: rows and columns of the tile, and where in the box they go."""
+class Piece(NamedTuple):
+    """What one tile gives to a box: its number, rows and columns of it, and where in the box they go."""
 
     tile: int
     source: Part
     target: Part
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Request:
     """A box to fill.
 
     Attributes:
         box: what of the slide.
+        pieces: where its pixels come from; `TiledReader.scanned` finds them.
         canvas: uint8 (height, width, 3) of any layout, written in place.
         failed: set where a tile of it cannot be decoded; the canvas is then of no use.
     """
 
     box: LevelBox
-    canvas: NDArray[np.uint8]
+    pieces: list[Piece]
+    canvas: Tile
     failed: bool = False
 
 
-@dataclass(frozen=True)
-class _Want:
-    request: Request
-    piece: Piece
+Wants = list[tuple[Request, Piece]]
 
 
 class TiledReader:
@@ -68,6 +66,7 @@ class TiledReader:
         """
         self._source = source
         self._tables = tuple(tables)
+        self._present = tuple((table.counts > 0).tobytes() for table in tables)
         self._codecs = tuple(codec_for(table) for table in tables)
         self._cache = TileCache(CACHE_BYTES)
         scales = [_scales(source, *pair) for pair in zip(self._tables, self._codecs, strict=True)]
@@ -82,85 +81,85 @@ class TiledReader:
 
     def read(self, box: LevelBox) -> Rgba:
         canvas = np.zeros((box.height, box.width, 4), np.uint8)
-        request = Request(box, canvas[..., :3])
+        request = Request(box, self.scanned(box), canvas[..., :3])
         self.fill([request])
         if request.failed:
             where = f"{box.width} x {box.height} px at ({box.x}, {box.y})"
             reduced = f" at 1/{box.scale}" if box.scale > 1 else ""
             raise ReadFailed(f"Level {box.level}{reduced}, {where} cannot be decoded.")
-        for piece in self.scanned(box):
+        for piece in request.pieces:
             canvas[..., 3][piece.target] = 255
         return canvas
 
     def scanned(self, box: LevelBox) -> list[Piece]:
-        """The pieces of a box that the scanner took, whether or not they can be decoded."""
-        counts = self._tables[box.level].counts
-        return [piece for piece in self._pieces(box) if counts[piece.tile] > 0]
+        """The pieces of a box that the scanner took, row by row, whether or not they can be decoded."""
+        table, present = self._tables[box.level], self._present[box.level]
+        left, top, right, bottom = clip(box, self._facts.view(box.level, box.scale).size)
+        across = _spans((left, right), table.tile[0] // box.scale, box.x)
+        down = _spans((top, bottom), table.tile[1] // box.scale, box.y)
+        return [
+            Piece(row * table.columns + column, (from_y, from_x), (to_y, to_x))
+            for row, from_y, to_y in down
+            for column, from_x, to_x in across
+            if present[row * table.columns + column]
+        ]
 
     def fill(self, requests: Sequence[Request]) -> None:
         """Fill every canvas, white where nothing was scanned. Each tile is read and decoded once."""
-        wanted: dict[Key, list[_Want]] = {}
+        wanted: dict[tuple[int, int], dict[int, Wants]] = {}
         for request in requests:
-            box = request.box
-            pieces = self.scanned(box)
-            if sum(_area(piece.target) for piece in pieces) < box.width * box.height:
+            tiles = wanted.setdefault((request.box.level, request.box.scale), {})
+            for piece in request.pieces:
+                tiles.setdefault(piece.tile, []).append((request, piece))
+            if sum(_area(piece.target) for piece in request.pieces) < request.box.width * request.box.height:
                 request.canvas[:] = 255
-            for piece in pieces:
-                wanted.setdefault((box.level, box.scale, piece.tile), []).append(_Want(request, piece))
-        missing = []
-        for key, wants in wanted.items():
-            tile = self._cache.get(key)
-            if tile is None:
-                missing.append(key)
-            else:
-                _scatter(tile, wants)
-        for key, tile in self._decode(missing):
-            _scatter(tile, wanted[key])
+        for (level, scale), tiles in wanted.items():
+            width, height = self._tables[level].tile
+            room = self._cache.room((level, scale), (height // scale, width // scale))
+            missing = {tile: wants for tile, wants in tiles.items() if not _from(room, tile, wants)}
+            self._decode((level, scale), missing, room)
 
     def close(self) -> None:
         self._source.close()
         self._cache.clear()
 
-    def _decode(self, keys: Sequence[Key]) -> Iterator[tuple[Key, Tile | None]]:
-        """The tiles in file order, None for one that cannot be decoded."""
-        spans = [self._span(level, tile) for level, _, tile in keys]
-        for number, data in read_spans(self._source, spans):
-            key = keys[number]
+    def _decode(self, view: tuple[int, int], wanted: dict[int, Wants], room: TileRoom) -> None:
+        """Tile by tile in file order, to all who want it."""
+        tiles = list(wanted)
+        for number, data in read_spans(self._source, [self._span(view[0], tile) for tile in tiles]):
+            tile, slot = tiles[number], room.take()
             try:
-                tile = None if data is None else self._tile(key, data)
+                if data is None:
+                    raise ReadFailed("A tile beyond the end of the file.")
+                self._unpack(view, tile, data, slot.pixels)
             except ReadFailed:
-                tile = None
-            if tile is not None:
-                self._cache.put(key, tile)
-            yield key, tile
+                room.drop(slot)
+                for request, _ in wanted[tile]:
+                    request.failed = True
+            else:
+                _scatter(slot.pixels, wanted[tile])
+                room.keep(tile, slot)
 
-    def _tile(self, key: Key, data: bytes) -> Tile:
+    def _unpack(self, view: tuple[int, int], tile: int, data: bytes, out: Tile) -> None:
         """Reduced together with its padding, a tile at the far border would take on the padding's colour."""
-        level, scale, number = key
-        table, codec = self._tables[level], self._codecs[level]
-        row, column = divmod(number, table.columns)
+        (level, scale), codec = view, self._codecs[view[0]]
+        table = self._tables[level]
+        row, column = divmod(tile, table.columns)
         width = min(table.size[0] - column * table.tile[0], table.tile[0])
         height = min(table.size[1] - row * table.tile[1], table.tile[1])
         if scale == 1 or (width, height) == table.tile:
-            return codec.decode(data, scale)
-        return average(codec.decode(data, 1)[:height, :width], (scale, scale))
+            codec.decode(data, scale, out)
+            return
+        whole = np.empty((table.tile[1], table.tile[0], 3), np.uint8)
+        codec.decode(data, 1, whole)
+        reduced = average(whole[:height, :width], (scale, scale))
+        out[: reduced.shape[0], : reduced.shape[1]] = reduced
 
     def _span(self, level: int, tile: int) -> tuple[int, int]:
         table = self._tables[level]
         count = int(table.counts[tile])
         longest = MAX_RATIO * 3 * table.tile[0] * table.tile[1]
         return int(table.offsets[tile]), count if count <= longest else 0
-
-    def _pieces(self, box: LevelBox) -> Iterator[Piece]:
-        """Row by row, all tiles that the box touches inside the level."""
-        table = self._tables[box.level]
-        left, top, right, bottom = clip(box, self._facts.view(box.level, box.scale).size)
-        across = _spans((left, right), table.tile[0] // box.scale, box.x)
-        down = _spans((top, bottom), table.tile[1] // box.scale, box.y)
-        for row, source_rows, target_rows in down:
-            for column, source_columns, target_columns in across:
-                tile = row * table.columns + column
-                yield Piece(tile, (source_rows, source_columns), (target_rows, target_columns))
 
 
 def open_tiled(path: Path, facts: Facts) -> TiledReader:
@@ -207,9 +206,16 @@ def _area(part: Part) -> int:
     return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
 
-def _scatter(tile: Tile | None, wants: Sequence[_Want]) -> None:
-    for want in wants:
-        if tile is None:
-            want.request.failed = True
-        else:
-            want.request.canvas[want.piece.target] = tile[want.piece.source]
+def _from(room: TileRoom, tile: int, wants: Wants) -> bool:
+    """Whether a tile was there, and has been given to all who want it."""
+    slot = room.hold(tile)
+    if slot is None:
+        return False
+    _scatter(slot.pixels, wants)
+    room.release(slot)
+    return True
+
+
+def _scatter(tile: Tile, wants: Wants) -> None:
+    for request, piece in wants:
+        request.canvas[piece.target] = tile[piece.source]
