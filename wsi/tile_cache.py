@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +39,14 @@ class TileCache:
         self._rooms: OrderedDict[View, TileRoom] = OrderedDict()
         self._lock = threading.Lock()
 
-    def room(self, view: View, shape: tuple[int, int]) -> TileRoom:
-        """The room for tiles of (height, width) px of one view, made where there is none."""
+    def room(self, view: View, shape: tuple[int, int], most: int) -> TileRoom:
+        """The room for at most so many tiles of (height, width) px of one view, made where there is none."""
         with self._lock:
             if view not in self._rooms:
                 while len(self._rooms) >= VIEWS:
                     self._rooms.popitem(last=False)
-                self._rooms[view] = TileRoom(shape, self.max_bytes // VIEWS)
+                fitting = self.max_bytes // VIEWS // (3 * shape[0] * shape[1])
+                self._rooms[view] = TileRoom(shape, min(fitting, most))
             self._rooms.move_to_end(view)
             return self._rooms[view]
 
@@ -63,13 +65,19 @@ class TileCache:
 class TileRoom:
     """Tiles of one shape."""
 
-    def __init__(self, shape: tuple[int, int], max_bytes: int) -> None:
-        self._shape = (*shape, 3)
-        count = max_bytes // (3 * shape[0] * shape[1])
-        self.max_bytes = count * 3 * shape[0] * shape[1]
-        self._free = [Slot(pixels) for pixels in np.empty((count, *self._shape), np.uint8)][::-1]
+    def __init__(self, shape: tuple[int, int], count: int) -> None:
+        self._pixels = np.empty((count, *shape, 3), np.uint8)
+        self._fresh = iter(self._pixels)
+        self._free: list[Slot] = []
         self._tiles: OrderedDict[int, Slot] = OrderedDict()
+        self._busy: set[int] = set()
         self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+
+    @property
+    def max_bytes(self) -> int:
+        """Memory it may take."""
+        return self._pixels.nbytes
 
     def hold(self, tile: int) -> Slot | None:
         """The tile if it is there, to be released after use."""
@@ -85,16 +93,37 @@ class TileRoom:
         with self._lock:
             slot.holders -= 1
 
+    def claim(self, tiles: Iterable[int]) -> set[int]:
+        """Those that nobody has decoded or is decoding: the caller's, until it has settled them."""
+        with self._lock:
+            claimed = {tile for tile in tiles if tile not in self._busy and tile not in self._tiles}
+            self._busy |= claimed
+            return claimed
+
+    def settle(self, claimed: set[int]) -> None:
+        """What was claimed is there now, or could not be decoded."""
+        with self._lock:
+            self._busy -= claimed
+            self._settled.notify_all()
+
+    def wait(self, tiles: Iterable[int]) -> None:
+        """Until others have settled them all. Whoever waits must have settled its own first."""
+        awaited = set(tiles)
+        with self._lock:
+            self._settled.wait_for(lambda: not awaited & self._busy)
+
     def take(self) -> Slot:
         """A place to decode into, to be given back by `keep` or `drop`; outside the room if that is full."""
         with self._lock:
             if self._free:
                 return self._free.pop()
+            if (pixels := next(self._fresh, None)) is not None:
+                return Slot(pixels)
             for tile, slot in self._tiles.items():
                 if not slot.holders:
                     del self._tiles[tile]
                     return slot
-        return Slot(np.empty(self._shape, np.uint8), holders=-1)
+        return Slot(np.empty(self._pixels.shape[1:], np.uint8), holders=-1)
 
     def keep(self, tile: int, slot: Slot) -> None:
         """Let others find what was decoded; of two threads that decoded the same tile the first wins."""

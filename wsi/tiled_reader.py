@@ -113,15 +113,28 @@ class TiledReader:
                 tiles.setdefault(piece.tile, []).append((request, piece))
             if sum(_area(piece.target) for piece in request.pieces) < request.box.width * request.box.height:
                 request.canvas[:] = 255
-        for (level, scale), tiles in wanted.items():
-            width, height = self._tables[level].tile
-            room = self._cache.room((level, scale), (height // scale, width // scale))
-            missing = {tile: wants for tile, wants in tiles.items() if not _from(room, tile, wants)}
-            self._decode((level, scale), missing, room)
+        for (level, scale), left in wanted.items():
+            table = self._tables[level]
+            shape = (table.tile[1] // scale, table.tile[0] // scale)
+            room = self._cache.room((level, scale), shape, len(table.counts))
+            while left:
+                left = self._serve((level, scale), left, room)  # noqa: PLW2901
 
     def close(self) -> None:
         self._source.close()
         self._cache.clear()
+
+    def _serve(self, view: tuple[int, int], wanted: dict[int, Wants], room: TileRoom) -> dict[int, Wants]:
+        """What is left when other threads, whose tiles are not decoded twice, are done with theirs."""
+        missing = {tile: wants for tile, wants in wanted.items() if not _from(room, tile, wants)}
+        mine = room.claim(missing)
+        try:
+            self._decode(view, {tile: missing[tile] for tile in mine}, room)
+        finally:
+            room.settle(mine)
+        theirs = {tile: wants for tile, wants in missing.items() if tile not in mine}
+        room.wait(theirs)
+        return theirs
 
     def _decode(self, view: tuple[int, int], wanted: dict[int, Wants], room: TileRoom) -> None:
         """Tile by tile in file order, to all who want it."""
