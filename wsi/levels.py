@@ -58,3 +58,9 @@ def choose_level(levels: Sequence[Level], wanted: tuple[float, float]) -> int:
         if all(d <= w * (1 + LEVEL_TOLERANCE) for d, w in zip(level.downsample, wanted, strict=True))
     ]
     return max(fitting, key=lambda index: levels[index].downsample, default=0)
+
+
+def choose_scale(level: Level, scales: Sequence[int], wanted: tuple[float, float]) -> int:
+    """The largest of the reductions that leaves a level as fine as wanted on both axes; 1 if none does."""
+    ratio = min(w / d for d, w in zip(level.downsample, wanted, strict=True))
+    return max((scale for scale in scales if scale <= ratio * (1 + LEVEL_TOLERANCE)), default=1)

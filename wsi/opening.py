@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from openslide import OpenSlide
@@ -13,6 +14,13 @@ from .picture_reader import PictureReader
 from .reader import Reader
 from .tiff_facts import CONVERT, PALETTE, TiffFacts, inspect_tiff
 from .tiffslide_reader import TiffSlideReader
+from .tile_table import UnusualLayoutError
+from .tiled_reader import open_tiled
+
+log = logging.getLogger(__name__)
+
+PLAIN_TILES = frozenset({"aperio", "generic-tiff", "philips"})
+"""OpenSlide's names of the formats whose levels are grids of tiles that touch and do not overlap."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
@@ -44,7 +52,7 @@ def open_reader(path: Path) -> Reader:
         _refuse(facts.problem())
     if vendor:
         try:
-            return OpenSlideReader(path)
+            return _fastest(path, OpenSlideReader(path))
         except UnsupportedFormat:
             if not head.startswith(TIFF_MAGIC):
                 raise
@@ -53,6 +61,20 @@ def open_reader(path: Path) -> Reader:
     if head.startswith(PICTURE_MAGIC):
         return _open_picture(path)
     raise _what_it_is(path, head)
+
+
+def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
+    """The tiles decoded here where that gives OpenSlide's pixels; OpenSlide itself everywhere else."""
+    if reader.facts.format not in PLAIN_TILES:
+        log.debug("Read by OpenSlide: a format other than plainly tiled TIFF.")
+        return reader
+    try:
+        tiled = open_tiled(path, reader.facts)
+    except UnusualLayoutError as reason:
+        log.debug("Read by OpenSlide: %s.", reason)
+        return reader
+    reader.close()
+    return tiled
 
 
 def _open_tiff(path: Path, facts: TiffFacts | None) -> Reader:

@@ -25,6 +25,7 @@ class Facts:
         mpp: (x, y) as the file says it, unchecked: text, number or None.
         bounds: (x, y, width, height) of the scanned part in level-0 px, None for all of it.
         objective_power: as the file says it, None where it does not.
+        scales: per level, by how much the decoder can reduce it on its way, 1 first; empty if it cannot.
     """
 
     format: str
@@ -32,17 +33,28 @@ class Facts:
     mpp: tuple[object, object]
     bounds: tuple[float, float, float, float] | None = None
     objective_power: float | None = None
+    scales: tuple[tuple[int, ...], ...] = ()
+
+    def view(self, level: int, scale: int) -> Level:
+        """A level as the decoder reduces it; the last px may stand for fewer than the others."""
+        this = self.levels[level]
+        if scale == 1:
+            return this
+        width, height = (-(-side // scale) for side in this.size)
+        x, y = this.downsample
+        return Level((width, height), (x * scale, y * scale))
 
 
 @dataclass(frozen=True)
 class LevelBox:
-    """A box of whole pixels of one level."""
+    """A box of whole pixels of one level, or of that level as the decoder reduces it by `scale`."""
 
     level: int
     x: int
     y: int
     width: int
     height: int
+    scale: int = 1
 
 
 class Reader(Protocol):

@@ -55,6 +55,11 @@ def resize(pixels: NDArray[np.uint8], box: Box, out_size: tuple[int, int]) -> ND
     return np.asarray(image)
 
 
+def average(pixels: NDArray[np.uint8], factor: tuple[int, int]) -> NDArray[np.uint8]:
+    """Means of (x, y) px each, uint8 (h, w[, 3]); at the far borders of what is left."""
+    return np.asarray(Image.fromarray(pixels).reduce(factor))
+
+
 def on_white(pixels: Rgba) -> NDArray[np.uint8]:
     """Straight-alpha RGBA (h, w, 4) composited on white, uint8 (h, w, 3)."""
     alpha = pixels[..., 3:]

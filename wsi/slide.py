@@ -15,6 +15,7 @@ from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
 from ..identity import content_identity
 from ..status import read_one_by_one
+from .batch import read_batch
 from .files import files_of
 from .levels import Level
 from .mpp import MppInput, resolve_mpp
@@ -22,6 +23,7 @@ from .opening import open_reader
 from .overview import survey
 from .reader import Reader
 from .sampling import sample
+from .tiled_reader import TiledReader
 
 Pixels = NDArray[np.uint8]
 
@@ -124,6 +126,9 @@ class Slide:
 
     def read_patches(self, regions: Sequence[Region], out: Pixels) -> Pixels:
         """One patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,): see `PatchSource`."""
+        reader = self._open()
+        if isinstance(reader, TiledReader):
+            return read_batch(reader, regions, out)
         return read_one_by_one(self.read_patch, regions, out)
 
     def thumbnail(self, max_px: int) -> Pixels:

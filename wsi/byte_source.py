@@ -1,0 +1,108 @@
+"""Bytes of a file by position, in few large reads, from any thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ..errors import ReadFailed
+
+GAP = 64 << 10
+"""Bytes read in vain cost less than another read."""
+
+MOST = 4 << 20
+"""Bytes held at a time for one reading thread, unless a single span is larger."""
+
+Span = tuple[int, int]
+"""Where it begins and how long it is, in bytes."""
+
+
+class ByteSource(Protocol):
+    """What tiles are read from. Safe to share between threads."""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes there; fewer where the file ends.
+
+        Raises:
+            ReadFailed: it is closed.
+            OSError: they cannot be read.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileBytes:
+    """A local file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: _Open | None = _Open(path)
+
+    def read(self, offset: int, count: int) -> bytes:
+        file = self._file
+        if file is None:
+            raise ReadFailed("The slide was closed.")
+        return file.read(offset, count)
+
+    def close(self) -> None:
+        """Dropped, not closed: a thread that still reads keeps the file open until it is done."""
+        self._file = None
+
+
+class _Open:
+    """An open file that closes when nobody holds it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115
+
+    def read(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), count, offset)
+        with self._lock:  # Windows has one position per file
+            self._file.seek(offset)
+            return self._file.read(count)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+
+def runs(spans: Sequence[Span]) -> Iterator[list[int]]:
+    """Numbers of the spans to read at once, all in file order: neighbours, at most `MOST` bytes."""
+    run: list[int] = []
+    begin = end = 0
+    for number in sorted(range(len(spans)), key=spans.__getitem__):
+        start, count = spans[number]
+        if run and (start > end + GAP or start + count - begin > MOST):
+            yield run
+            run = []
+        if not run:
+            begin = end = start
+        run.append(number)
+        end = max(end, start + count)
+    if run:
+        yield run
+
+
+def read_spans(source: ByteSource, spans: Sequence[Span]) -> Iterator[tuple[int, bytes | None]]:
+    """(number of the span, its bytes) for every span, in file order; None where they cannot be read."""
+    for run in runs(spans):
+        begin = spans[run[0]][0]
+        together = _read(source, begin, max(sum(spans[number]) for number in run) - begin)
+        for number in run:
+            start, count = spans[number]
+            part = together[start - begin : start - begin + count]
+            if len(part) < count:  # a bad sector costs the tiles on it, not their neighbours
+                part = _read(source, start, count)
+            yield number, part if len(part) == count else None
+
+
+def _read(source: ByteSource, offset: int, count: int) -> bytes:
+    try:
+        return source.read(offset, count)
+    except OSError:
+        return b""
