@@ -22,7 +22,15 @@ SHARED = frozenset({0xDB, 0xC4, 0xDD, 0xCC})
 """Quantisation, Huffman, restart and arithmetic tables: all that tiles can share."""
 
 SCALES = {"444": (1, 2, 4, 8), "420": (1, 2, 4, 8), "422": (1, 2)}
-"""Reductions per chroma subsampling. At a quarter and an eighth 4:2:2 is 1.7 to 2.6 grey values off."""
+"""Reductions per chroma subsampling; any other is decoded whole.
+
+Mean difference from the exact average of the full pixels, in grey values of 255, on tissue (CMU-1, P-2
+and a drawn slide): 0.16 to 0.49 without subsampling, 0.37 to 0.66 for 4:2:0, 0.46 to 1.17 for 4:2:2 at
+half scale. At a quarter and an eighth 4:2:2 is 1.7 to 2.6 off.
+
+A patch whose px do not fall on whole px of the reduced level is moved there by the cubic of `resize`;
+from the same cubic on the full pixels it differs by 0.6 to 2.2, where an average differs by 0.7 to 1.3.
+"""
 
 
 class Codec(Protocol):
