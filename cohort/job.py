@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputNotFound
+from ..features.card import EncoderCard
 from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
@@ -34,13 +35,19 @@ def open_source(item: Input, scaling: Asked = "auto") -> Slide | Volume:
 
 @dataclass(frozen=True)
 class Job:
-    """One input of a run."""
+    """One input of a run.
+
+    Attributes:
+        opener: opens the input.
+        card: of the encoder. Without it rows of a killed run are not taken over: they might be another's.
+    """
 
     input: Input
     config: RunConfig
     run: Path
     execution: Execution
     opener: Opener = open_source
+    card: EncoderCard | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,28 +65,19 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
     """Write the store of one input; returns the status of its patches."""
     encoder = cached_encoder(job.config.encoder, job.execution.device)
     place = store_path(job.run, job.input.slide_id)
-    with feed as fed, StoreWriter(place, _fixed(fed.prepared), encoder.card.dim) as writer:
-        statuses = [np.empty(0, np.uint8)]
-        done = 0
+    with feed as fed, _writer(place, fed.prepared, encoder.card.dim) as writer:
         for batch in fed.batches:
             writer.append(batch.status, _embed(encoder, batch, job.execution.device))
-            statuses.append(batch.status)
-            done += len(batch.status)
-            on_patches(done, len(fed.prepared.grid))
-        status = np.concatenate(statuses)
+            on_patches(writer.rows_done, len(fed.prepared.grid))
+        status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)
         with uninterrupted():
             writer.commit(_attributes(job, encoder, fed.prepared))
     return status
 
 
-def _fixed(prepared: Prepared) -> dict[str, NDArray[Any]]:
-    return {
-        "coords": prepared.grid.origins,
-        "tissue": prepared.tissue,
-        "thumbnail": prepared.thumbnail,
-        "mask": prepared.footprint,
-    }
+def _writer(place: Path, prepared: Prepared, dim: int) -> StoreWriter:
+    return StoreWriter(place, prepared.fixed, dim, prepared.resume)
 
 
 @functools.lru_cache(maxsize=2)

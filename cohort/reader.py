@@ -116,7 +116,7 @@ class _Reader:
     def _read(self, job: Job) -> None:
         taken: deque[int] = deque()
         with job.opener(job.input, job.config.scaling) as source:
-            prepared = prepare(source, job.config)
+            prepared = prepare(source, job)
             self.outbox.put(prepared)
             reading = reading_of(job, prepared)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..features.layout import store_path
+from ..features.writer import Resume, layouts_of, rows_to_keep
 from ..radiology.volume import Volume
+from ..spec import json_digest
 from ..tiling.grid import PatchGrid
 from ..tiling.overview import Overview, overview
 from ..tiling.spec import PatchSpec
@@ -31,6 +34,8 @@ class Prepared:
         grid: the patches with enough tissue.
         tissue: how much tissue each has, float64 (N,).
         thumbnail, footprint, background: see `Overview`.
+        resume: by what the rows of a killed run are known as this one's.
+        first: how many rows it left; reading begins after them.
     """
 
     source: dict[str, Any]
@@ -40,6 +45,18 @@ class Prepared:
     thumbnail: NDArray[np.uint8]
     footprint: NDArray[np.uint8]
     background: str
+    resume: Resume
+    first: int
+
+    @property
+    def fixed(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the store that are known before reading."""
+        return {
+            "coords": self.grid.origins,
+            "tissue": self.tissue,
+            "thumbnail": self.thumbnail,
+            "mask": self.footprint,
+        }
 
 
 @dataclass(frozen=True)
@@ -61,23 +78,35 @@ def read_here(job: Job) -> Iterator[Feed]:
         InputError: it cannot be opened, has no plausible spacing, or no patch fits.
     """
     with job.opener(job.input, job.config.scaling) as source:
-        prepared = prepare(source, job.config)
+        prepared = prepare(source, job)
         with closing(stream_patches(source, prepared.grid, reading_of(job, prepared))) as batches:
             yield Feed(prepared, batches)
 
 
-def prepare(source: Slide | Volume, config: RunConfig) -> Prepared:
+def prepare(source: Slide | Volume, job: Job) -> Prepared:
     """Check the spacing, find the tissue, lay the grid.
 
     Raises:
         SpacingTooFine, TooSmall, Unreadable: this source cannot serve the patches asked for.
     """
-    spec = patch_spec(config, source)
+    spec = patch_spec(job.config, source)
     source.check_spacing(spec.spacing, spec.max_upsampling)
     grid = PatchGrid.cover(source.bounds, source.spacing, spec)
     look = overview(source)
     grid, tissue = with_tissue(grid, look, spec)
-    return Prepared(source.describe(), spec, grid, tissue, look.thumbnail, look.footprint, look.background)
+    facts = source.describe()
+    known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background)
+    prepared = Prepared(*known, _resume(job, facts, spec), 0)
+    place = store_path(job.run, job.input.slide_id)
+    dim = job.card.dim if job.card else 0
+    return replace(prepared, first=rows_to_keep(place, layouts_of(prepared.fixed, dim), prepared.resume))
+
+
+def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec) -> Resume:
+    if job.card is None:
+        return Resume()
+    rows_depend_on = {"source": facts, "patch": spec.to_dict(), "encoder": job.card.to_dict(), "stain": None}
+    return Resume(json_digest(rows_depend_on), job.execution.batch_size)
 
 
 def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
@@ -95,4 +124,5 @@ def with_tissue(grid: PatchGrid, look: Overview, spec: PatchSpec) -> tuple[Patch
 
 def reading_of(job: Job, prepared: Prepared) -> Reading:
     """How the patches of a job are read."""
-    return Reading(prepared.spec.size_px, job.execution.batch_size, job.execution.workers)
+    means = job.execution
+    return Reading(prepared.spec.size_px, means.batch_size, means.workers, prepared.first)

@@ -87,7 +87,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
             watcher.planned(step)
             steps.append(step)
         jobs = [
-            Job(step.input, order.config, order.run, order.execution, order.opener)
+            Job(step.input, order.config, order.run, order.execution, order.opener, card)
             for step in steps
             if step.todo
         ]

@@ -22,11 +22,12 @@ from ..errors import DiskFull, InputError
 from ..spec import json_digest
 from ..status import OK, OUTSIDE, UNREADABLE
 from . import disk
-from .layout import array_layouts, array_metadata, group_metadata
+from .layout import ArrayLayout, array_layouts, array_metadata, group_metadata
 from .rows import RowFile, rows_on_disk
 
 Arrays = Mapping[str, NDArray[Any]]
 PROGRESS = "progress.json"
+GROWING = ("status", "features")
 SYNC_SECONDS = 3.0
 """How much work a power cut may cost; a killed process loses only the batch it was on."""
 
@@ -61,21 +62,19 @@ class StoreWriter:
 
     def __init__(self, place: Path, fixed: Arrays, dim: int, resume: Resume | None = None) -> None:
         self._place = place
-        self._beside = place.with_name(f".{place.name}.partial")
+        self._beside = _beside(place)
         self._fixed = fixed
-        coords = fixed["coords"]
-        layouts = array_layouts(len(coords), coords.shape[1], dim, fixed["mask"].shape)
-        self._layouts = {layout.name: layout for layout in layouts}
+        self._layouts = layouts_of(fixed, dim)
         self._resume = resume or Resume()
 
     def __enter__(self) -> Self:
         with disk.full_disk_named(self._place):
-            kept = self._rows_to_keep()
+            kept = rows_to_keep(self._place, self._layouts, self._resume)
             if not kept:
                 disk.remove_tree(self._beside)
             self._growing: dict[str, RowFile] = {
                 name: RowFile(self._beside / name, self._layouts[name], kept)
-                for name in ("status", "features")
+                for name in GROWING
                 if name in self._layouts
             }
             self._synced = time.monotonic()
@@ -162,16 +161,29 @@ class StoreWriter:
         disk.replace_json(self._beside / PROGRESS, {"key": self._resume.key, "rows": self.rows_done})
         self._synced = time.monotonic()
 
-    def _rows_to_keep(self) -> int:
-        try:
-            noted = json.loads((self._beside / PROGRESS).read_text())
-        except (OSError, ValueError):
-            return 0
-        if not self._resume.key or noted.get("key") != self._resume.key:
-            return 0
-        growing = [self._layouts[name] for name in ("status", "features") if name in self._layouts]
-        found = [rows_on_disk(self._beside / layout.name, layout) for layout in growing]
-        return min([int(noted["rows"]), *found]) // self._resume.align * self._resume.align
+
+def layouts_of(fixed: Arrays, dim: int) -> dict[str, ArrayLayout]:
+    """The arrays of a store by name, from what is known before reading and the length of an embedding."""
+    coords = fixed["coords"]
+    layouts = array_layouts(len(coords), coords.shape[1], dim, fixed["mask"].shape)
+    return {layout.name: layout for layout in layouts}
+
+
+def rows_to_keep(place: Path, layouts: Mapping[str, ArrayLayout], resume: Resume) -> int:
+    """How many rows an earlier writer with the same key surely wrote, in whole batches."""
+    beside = _beside(place)
+    try:
+        noted = json.loads((beside / PROGRESS).read_text())
+    except (OSError, ValueError):
+        return 0
+    if not resume.key or noted.get("key") != resume.key:
+        return 0
+    found = [rows_on_disk(beside / name, layouts[name]) for name in GROWING if name in layouts]
+    return min([int(noted["rows"]), *found]) // resume.align * resume.align
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.partial")
 
 
 def metadata_digest(store: Path) -> str:

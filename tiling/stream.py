@@ -36,11 +36,19 @@ class PatchBatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read: side of a patch in px, patches per batch, reader threads. Changes no result."""
+    """How to read; changes no result.
+
+    Attributes:
+        size_px: side of a patch.
+        batch_size: patches per batch.
+        workers: reader threads.
+        first: row of the grid to begin at, where those before it are done already.
+    """
 
     size_px: int
     batch_size: int = 32
     workers: int = 2
+    first: int = 0
 
     @property
     def batches(self) -> int:
@@ -69,7 +77,7 @@ def stream_patches(
     with ThreadPoolExecutor(reading.workers, thread_name_prefix="patch-reader") as pool:
         pending: deque[Future[PatchBatch]] = deque()
         try:
-            for start in range(0, len(grid), reading.batch_size):
+            for start in range(reading.first, len(grid), reading.batch_size):
                 patches = grid[start : start + reading.batch_size]
                 pending.append(pool.submit(_read, source, patches, take()[: len(patches)]))
                 if len(pending) >= reading.batches:

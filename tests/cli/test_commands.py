@@ -215,9 +215,6 @@ def test_ctrl_c_ends_with_130_and_the_command_to_go_on(
     assert process.wait() == 130
     process.stderr.close()
     assert "To go on: slidestream run" in rest
-    left = [p.name for p in (tmp_path / "run/embeddings").iterdir()]
-    assert left
-    assert all(name.endswith(".zarr") for name in left)
     assert subprocess.run([*command, *options], capture_output=True, check=False).returncode == 0
 
 

@@ -25,6 +25,7 @@ from slidestream.cohort.ledger import read_entries, rebuild
 from slidestream.cohort.plan import Step
 from slidestream.cohort.run import RunOrder, Summary, run_cohort, verify_run
 from slidestream.errors import ContractMismatch, DiskFull, UsageError
+from slidestream.features.layout import list_stores
 from slidestream.features.store import open_store
 from slidestream.tiling.spec import PatchSpec
 
@@ -180,9 +181,34 @@ def test_interrupted_in_the_middle_then_resumed_equals_uninterrupted(slides: Pat
     order = RunOrder(find_inputs([slides]).inputs, CONFIG, tmp_path / "run", Execution(batch_size=2))
     with pytest.raises(KeyboardInterrupt):
         run_cohort(order, Impatient())
-    assert [p.name for p in sorted((tmp_path / "run/embeddings").iterdir())] == ["a.zarr"]
+    assert list_stores(tmp_path / "run") == [tmp_path / "run/embeddings/a.zarr"]
     assert list(reasons(run(slides, tmp_path / "run"))) == ["b", "white"]
     run(slides, tmp_path / "whole")
+    assert tree(tmp_path / "run/embeddings") == tree(tmp_path / "whole/embeddings")
+
+
+@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.parametrize("readers", [0, 1])
+def test_inside_a_slide_a_resumed_run_goes_on_where_it_stopped(
+    slides: Path, tmp_path: Path, readers: int
+) -> None:
+    class Told(Silent):
+        def __init__(self, stop_after: int) -> None:
+            self.stop_after, self.seen = stop_after, []  # type: ignore[var-annotated]
+
+        def patches(self, slide_id: str, done: int, total: int) -> None:
+            self.seen.append(done)
+            if done >= self.stop_after:
+                raise KeyboardInterrupt
+
+    inputs = find_inputs([slides / "a.tiff"]).inputs
+    order = RunOrder(inputs, CONFIG, tmp_path / "run", Execution(batch_size=2, readers=readers))
+    with pytest.raises(KeyboardInterrupt):
+        run_cohort(order, Told(6))
+    second = Told(10**9)
+    run_cohort(order, second)
+    assert second.seen[0] == 8, "six patches were kept, the first new batch ends at eight"
+    run(slides / "a.tiff", tmp_path / "whole", batch_size=2)
     assert tree(tmp_path / "run/embeddings") == tree(tmp_path / "whole/embeddings")
 
 
@@ -199,7 +225,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(
     monkeypatch.setattr("slidestream.features.disk.write_all", full)
     with pytest.raises(DiskFull, match=r"b\.zarr"):
         run(slides, tmp_path / "run")
-    assert sorted(p.name for p in (tmp_path / "run/embeddings").iterdir()) == ["a.zarr", "white.zarr"]
+    assert [path.name for path in list_stores(tmp_path / "run")] == ["a.zarr", "white.zarr"]
 
 
 @pytest.mark.usefixtures("mean_encoder")
