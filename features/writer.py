@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DiskFull, InputError
+from ..errors import EnvironmentProblem
 from ..spec import json_digest
 from ..status import OK, OUTSIDE, UNREADABLE
 from . import disk
@@ -122,9 +122,10 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._resume.key or isinstance(error, InputError):
+        no_room = isinstance(error, OSError | EnvironmentProblem)
+        if not self._resume.key or (isinstance(error, Exception) and not no_room):
             disk.remove_tree(self._beside)
-        elif error is not None and not isinstance(error, OSError | DiskFull):
+        elif error is not None and not no_room:
             self._note_progress()
         for rows in self._growing.values():
             rows.close()
