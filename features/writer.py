@@ -123,7 +123,8 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         no_room = isinstance(error, OSError | EnvironmentProblem)
-        if not self._resume.key or (isinstance(error, Exception) and not no_room):
+        useless = not self._resume.key or not self.rows_done
+        if useless or (isinstance(error, Exception) and not no_room):
             disk.remove_tree(self._beside)
         elif error is not None and not no_room:
             self._note_progress()
