@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Self
 from ..errors import StoreError
 from ..features.layout import list_stores, slide_id_of
 from ..features.store import open_store
+from ..table import write_table
 from .inputs import printable
 from .job import DONE, FAILED, NO_TISSUE, Outcome
 
@@ -96,15 +96,9 @@ class Ledger:
 
     def _write_failures(self) -> None:
         """failures.csv: one row per input that failed or is damaged."""
-        beside = self._run / f".{FAILURES}.partial"
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["slide_id", "path", "code", "cause", "fix"])
-            for entry in self._rows():
-                if entry.outcome.status in (FAILED, DAMAGED):
-                    outcome = entry.outcome
-                    writer.writerow([outcome.slide_id, entry.path, outcome.code, outcome.cause, outcome.fix])
-        beside.replace(self._run / FAILURES)
+        failed = [entry for entry in self._rows() if entry.outcome.status in (FAILED, DAMAGED)]
+        rows = [[e.outcome.slide_id, e.path, e.outcome.code, e.outcome.cause, e.outcome.fix] for e in failed]
+        write_table(self._run / FAILURES, ["slide_id", "path", "code", "cause", "fix"], rows)
 
 
 def read_entries(run: Path) -> dict[str, Entry]:

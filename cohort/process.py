@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import EnvironmentProblem, Unreadable
+from ..features.embedder import Embedder
 from ..features.encoder import Encoder, load_encoder
 from ..features.layout import SCHEMA, store_path
 from ..features.writer import StoreWriter
@@ -47,7 +47,7 @@ def process(
     slide_id = job.input.slide_id
     try:
         status = _store(job, feed or read_here(job), on_patches or _silent)
-    except (EnvironmentProblem, torch.OutOfMemoryError):
+    except EnvironmentProblem:
         raise
     except Exception as error:  # noqa: BLE001 - one bad slide costs one slide, whatever it does to a decoder
         why = coded(error)
@@ -64,10 +64,11 @@ def _silent(done: int, total: int) -> None:
 def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> NDArray[np.uint8]:
     """Write the store of one input; returns the status of its patches."""
     encoder = cached_encoder(job.config.encoder, job.execution.device)
+    embed = cached_embedder(job.config.encoder, job.execution.device)
     place = store_path(job.run, job.input.slide_id)
     with feed as fed, _writer(place, fed.prepared, encoder.card.dim) as writer:
         for batch in fed.batches:
-            writer.append(batch.status, _embed(encoder, batch, job.execution.device))
+            writer.append(batch.status, embed(_readable(batch)))
             on_patches(writer.rows_done, len(fed.prepared.grid))
         status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)
@@ -86,15 +87,16 @@ def cached_encoder(name: str, device: str) -> Encoder:
     return load_encoder(name, device)
 
 
-def _embed(encoder: Encoder, batch: PatchBatch, device: str) -> NDArray[np.float32]:
-    """Embeddings of the patches that could be read; their pixels are copied to the device, nowhere else."""
+@functools.lru_cache(maxsize=2)
+def cached_embedder(name: str, device: str) -> Embedder:
+    """The embedder of that encoder: what it learns of the device's memory holds for all slides."""
+    return Embedder(cached_encoder(name, device), device)
+
+
+def _readable(batch: PatchBatch) -> NDArray[np.uint8]:
+    """The pixels of the patches that could be read; not copied where that is all of them."""
     readable = batch.status == OK
-    if not readable.any():
-        return np.empty((0, encoder.card.dim), np.float32)
-    pixels = batch.pixels if readable.all() else batch.pixels[readable]
-    on_device = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-    embedded: NDArray[np.float32] = encoder(on_device).cpu().numpy()
-    return embedded
+    return batch.pixels if readable.all() else batch.pixels[readable]
 
 
 def _check_readable(status: NDArray[np.uint8], budget: float) -> None:
