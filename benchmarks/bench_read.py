@@ -70,13 +70,13 @@ class Case:
     reduce: int
 
     def corners(self) -> list[Corner]:
-        """Level-0 corners of neighbouring patches, row by row, some 25 MPix of them."""
+        """Level-0 corners of neighbouring patches, row by row, at most 60 MPix of them."""
         start = 0 if self.aligned else 38
         step = self.side * self.reduce
         with tifffile.TiffFile(self.path) as tiff:
             fit = [(size - start) // step for size in (tiff.pages[0].imagewidth, tiff.pages[0].imagelength)]
         columns = min(ROW, fit[0])
-        rows = min(max(25_000_000 // (columns * self.side**2), 1), fit[1])
+        rows = min(max(60_000_000 // (columns * self.side**2), 1), fit[1])
         return [(start + x * step, start + y * step) for y in range(rows) for x in range(columns)]
 
 

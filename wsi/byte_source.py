@@ -88,7 +88,7 @@ def runs(spans: Sequence[Span]) -> Iterator[list[int]]:
         yield run
 
 
-def read_spans(source: ByteSource, spans: Sequence[Span]) -> Iterator[tuple[int, bytes | None]]:
+def read_spans(source: ByteSource, spans: Sequence[Span]) -> Iterator[tuple[int, memoryview | None]]:
     """(number of the span, its bytes) for every span, in file order; None where they cannot be read."""
     for run in runs(spans):
         begin = spans[run[0]][0]
@@ -101,8 +101,8 @@ def read_spans(source: ByteSource, spans: Sequence[Span]) -> Iterator[tuple[int,
             yield number, part if len(part) == count else None
 
 
-def _read(source: ByteSource, offset: int, count: int) -> bytes:
+def _read(source: ByteSource, offset: int, count: int) -> memoryview:
     try:
-        return source.read(offset, count)
+        return memoryview(source.read(offset, count))
     except OSError:
-        return b""
+        return memoryview(b"")

@@ -16,6 +16,7 @@ from .tiff_facts import RGB
 from .tile_table import DEFLATE, JPEG, LZW, NONE, OLD_DEFLATE, TileTable
 
 Tile = NDArray[np.uint8]
+Packed = bytes | memoryview
 
 SOI, EOI, APP0, APP14 = b"\xff\xd8", b"\xff\xd9", b"\xff\xe0", b"\xff\xee"
 SHARED = frozenset({0xDB, 0xC4, 0xDD, 0xCC})
@@ -36,7 +37,7 @@ from the same cubic on the full pixels it differs by 0.6 to 2.2, where an averag
 class Codec(Protocol):
     """Decodes one tile. Safe to call from several threads."""
 
-    def decode(self, data: bytes, scale: int, out: Tile) -> None:
+    def decode(self, data: Packed, scale: int, out: Tile) -> None:
         """Into contiguous uint8 (tile height / scale, tile width / scale, 3).
 
         Raises:
@@ -62,7 +63,7 @@ class JpegCodec:
     head: bytes
     colours: str
 
-    def decode(self, data: bytes, scale: int, out: Tile) -> None:
+    def decode(self, data: Packed, scale: int, out: Tile) -> None:
         width, height = self.tile
         stream = self.stream(data)
         try:
@@ -73,14 +74,14 @@ class JpegCodec:
         except ValueError:
             raise ReadFailed("A tile that is no JPEG.") from None
 
-    def stream(self, data: bytes) -> bytes:
+    def stream(self, data: Packed) -> bytes:
         """The whole JPEG of one tile."""
         at = 2
         while data[at : at + 2] in (APP0, APP14):
             at += 2 + int.from_bytes(data[at + 2 : at + 4])
         return self.head + data[at:]
 
-    def subsampling(self, data: bytes) -> str | None:
+    def subsampling(self, data: Packed) -> str | None:
         """Of the chroma, as the tile itself says: "444", ...; None unless its size and colours are right."""
         try:
             height, width, colours, subsampling = simplejpeg.decode_jpeg_header(self.stream(data))
@@ -98,7 +99,7 @@ class PlainCodec:
     compression: int
     predictor: int
 
-    def decode(self, data: bytes, scale: int, out: Tile) -> None:
+    def decode(self, data: Packed, scale: int, out: Tile) -> None:
         width, height = self.tile
         pixels = np.frombuffer(self._unpack(data, width * height * 3), np.uint8)
         if scale != 1 or pixels.size != width * height * 3:
@@ -109,7 +110,7 @@ class PlainCodec:
         else:
             out[:] = pixels
 
-    def _unpack(self, data: bytes, length: int) -> bytes:
+    def _unpack(self, data: Packed, length: int) -> Packed:
         if self.compression == NONE:
             return data[:length]
         if self.compression == LZW:
@@ -145,10 +146,10 @@ def _shared(tables: bytes) -> bytes:
     return kept
 
 
-def _lzw(data: bytes, length: int) -> bytes:
+def _lzw(data: Packed, length: int) -> bytes:
     import imagecodecs
 
     try:
-        return bytes(imagecodecs.lzw_decode(data, out=length))
+        return bytes(imagecodecs.lzw_decode(bytes(data), out=length))
     except RuntimeError:
         raise ReadFailed("A tile that is not LZW.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from .byte_source import ByteSource, FileBytes, read_spans
 from .reader import Facts, LevelBox, Rgba, clip
 from .resample import average
 from .tile_cache import TileCache, TileRoom
-from .tile_codecs import SCALES, Codec, JpegCodec, Tile, codec_for
+from .tile_codecs import SCALES, Codec, JpegCodec, Packed, Tile, codec_for
 from .tile_table import TileTable, UnusualLayoutError, read_tables
 
 CACHE_BYTES = 128 << 20
@@ -95,8 +96,8 @@ class TiledReader:
         """The pieces of a box that the scanner took, row by row, whether or not they can be decoded."""
         table, present = self._tables[box.level], self._present[box.level]
         left, top, right, bottom = clip(box, self._facts.view(box.level, box.scale).size)
-        across = _spans((left, right), table.tile[0] // box.scale, box.x)
-        down = _spans((top, bottom), table.tile[1] // box.scale, box.y)
+        across = _spans(left, right, table.tile[0] // box.scale, box.x)
+        down = _spans(top, bottom, table.tile[1] // box.scale, box.y)
         return [
             Piece(row * table.columns + column, (from_y, from_x), (to_y, to_x))
             for row, from_y, to_y in down
@@ -153,7 +154,7 @@ class TiledReader:
                 _scatter(slot.pixels, wanted[tile])
                 room.keep(tile, slot)
 
-    def _unpack(self, view: tuple[int, int], tile: int, data: bytes, out: Tile) -> None:
+    def _unpack(self, view: tuple[int, int], tile: int, data: Packed, out: Tile) -> None:
         """Reduced together with its padding, a tile at the far border would take on the padding's colour."""
         (level, scale), codec = view, self._codecs[view[0]]
         table = self._tables[level]
@@ -203,15 +204,18 @@ def _scales(source: ByteSource, table: TileTable, codec: Codec) -> tuple[int, ..
     raise UnusualLayoutError("tiles that are no JPEGs of the size and colours stated")
 
 
-def _spans(ends: tuple[int, int], tile: int, origin: int) -> list[tuple[int, slice, slice]]:
-    """Along one axis: number of the tile, px of the tile, px of a box that begins at `origin`."""
-    low, high = ends
+@lru_cache(maxsize=4096)
+def _spans(low: int, high: int, tile: int, origin: int) -> tuple[tuple[int, slice, slice], ...]:
+    """Along one axis: number of the tile, px of the tile, px of a box that begins at `origin`.
+
+    The patches of a grid share their rows and columns, so most are asked for again.
+    """
     found = []
     for number in range(low // tile, -(-high // tile) if high > low else low // tile):
         start = number * tile
         first, last = max(low, start), min(high, start + tile)
         found.append((number, slice(first - start, last - start), slice(first - origin, last - origin)))
-    return found
+    return tuple(found)
 
 
 def _area(part: Part) -> int:
