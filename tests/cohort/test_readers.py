@@ -31,6 +31,8 @@ HERE = Path(__file__).parent
 SHARED = Path("/dev/shm")
 CONFIG = RunConfig("mean", PatchSpec(64, 1.0, min_tissue=0.0))
 
+WITH_HOSTILE = os.environ | {"PYTHONPATH": str(HERE)}
+
 Draw = Callable[..., Any]
 
 
@@ -96,7 +98,10 @@ def test_stores_and_outcomes_equal_those_of_one_process(
     write_slide(slides / "no-mpp.tiff", np.zeros((300, 300, 3), np.uint8), None)
     write_slide(slides / "small.tiff", np.zeros((30, 30, 3), np.uint8), 0.5)
     (slides / "text.svs").write_text("no slide")
-    for name in ("malformed/svs_mutants/tile_jpeg_garbage.svs", "radiology/TotalSegmentator/example_ct_sm.nii.gz"):
+    for name in (
+        "malformed/svs_mutants/tile_jpeg_garbage.svs",
+        "radiology/TotalSegmentator/example_ct_sm.nii.gz",
+    ):
         (slides / Path(name).name).symlink_to(real(name))
     alone = run(slides, tmp_path / "alone", readers=0)
     assert Counter(o.code for o in alone.outcomes if o.code) == {
@@ -200,10 +205,16 @@ def test_a_reader_that_cannot_start_is_no_slides_fault(slides: Path, tmp_path: P
         run(slides, tmp_path / "run", memory_gb=0.001)
 
 
-def test_readers_load_no_encoder() -> None:
-    code = "import sys, slidestream.cohort.reader as r; print({'torch','sklearn','zarr'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
+def test_readers_load_neither_an_encoder_nor_the_main_script(slides: Path, tmp_path: Path) -> None:
+    """The script lacks the usual guard, so that it would run again in every process that loads it."""
+    script = tmp_path / "script.py"
+    script.write_text("import torch\n" + ENDLESS)
+    command = [sys.executable, str(script), str(slides), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=WITH_HOSTILE)
+    assert not ended.stderr
+    assert len(list((tmp_path / "run/embeddings").iterdir())) == 2
+    loaded = [p.read_text() for p in slides.glob("*.modules")]
+    assert loaded == ["openslide"] * 2
 
 
 ENDLESS = """
@@ -243,7 +254,7 @@ def test_when_the_run_is_stopped_its_readers_are_gone(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(HERE)},
+        env=WITH_HOSTILE,
     )
     assert victim.stdout is not None
     readers = [int(pid) for pid in victim.stdout.readline().split()]
