@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Self
 
 import numpy as np
@@ -114,7 +115,7 @@ class Reader:
         self._pipe, theirs = _context.Pipe()
         memory = round(self._limits.memory_gb * 2**30)
         self._process = _context.Process(target=serve, args=(theirs, self._ring, memory), daemon=True)
-        with born_deaf():
+        with born_deaf(), _main_left_out():
             self._process.start()
         theirs.close()
         self._ready = False
@@ -188,8 +189,7 @@ class Reader:
         if not self._ready:
             raise EnvironmentProblem(
                 "A reader process does not start.",
-                "In a script, call the run below `if __name__ == '__main__':`. Or raise --reader-memory, or "
-                "read within the process with --readers 0.",
+                "Raise --reader-memory, or read within the process with --readers 0.",
             )
 
     def _crash(self) -> DecoderCrash:
@@ -199,6 +199,20 @@ class Reader:
             f"Reading it ended the reader process ({_how(self._process.exitcode)}).",
             "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
         )
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Processes started in this block do not run the main script again, as spawned ones do otherwise.
+
+    They would import all that it imports, torch most likely, and run it whole where it lacks the usual guard.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _stalled(seconds: float) -> LimitExceeded:

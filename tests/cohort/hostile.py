@@ -6,6 +6,7 @@ A module of its own, so that a reader process can import it.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,10 @@ from slidestream.geometry import Region
 
 
 class Hostile:
-    """A slide that does something to its process when its second batch is read."""
+    """A slide that does something to its process when any but its first batch is read."""
 
     def __init__(self, slide: Any, item: Input) -> None:
-        self._slide, self._item, self._batches = slide, item, 0
+        self._slide, self._item = slide, item
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._slide, name)
@@ -36,8 +37,7 @@ class Hostile:
     def read_patches(self, regions: Sequence[Region], out: np.ndarray) -> np.ndarray:
         with open(Path(self._item.path).with_suffix(".reads"), "a") as log:
             log.write(f"{os.getpid()} {len(regions)}\n")
-        self._batches += 1
-        if self._batches == 2:
+        if regions[0].origin != (0.0, 0.0):
             misbehave(self._item.slide_id)
         return self._slide.read_patches(regions, out)
 
@@ -55,6 +55,8 @@ def misbehave(name: str) -> None:
 
 def open_hostile(item: Input, scaling: Any) -> Any:
     """A slide that misbehaves as its name says, while it is opened or while it is read."""
+    loaded = sorted({"openslide", "sklearn", "torch", "zarr"} & set(sys.modules))
+    Path(item.path).with_suffix(".modules").write_text(" ".join(loaded))
     if item.slide_id.endswith("-open"):
         misbehave(item.slide_id)
     return Hostile(open_source(item, scaling), item)

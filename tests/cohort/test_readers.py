@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 SHARED = Path("/dev/shm")
 CONFIG = RunConfig("mean", PatchSpec(64, 1.0, min_tissue=0.0))
 
+WITH_HOSTILE = os.environ | {"PYTHONPATH": str(HERE)}
+
 Draw = Callable[..., Any]
 
 
@@ -203,10 +205,16 @@ def test_a_reader_that_cannot_start_is_no_slides_fault(slides: Path, tmp_path: P
         run(slides, tmp_path / "run", memory_gb=0.001)
 
 
-def test_readers_load_no_encoder() -> None:
-    code = "import sys, slidestream.cohort.reader as r; print({'torch','sklearn','zarr'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
+def test_readers_load_neither_an_encoder_nor_the_main_script(slides: Path, tmp_path: Path) -> None:
+    """The script lacks the usual guard, so that it would run again in every process that loads it."""
+    script = tmp_path / "script.py"
+    script.write_text("import torch\n" + ENDLESS)
+    command = [sys.executable, str(script), str(slides), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=WITH_HOSTILE)
+    assert not ended.stderr
+    assert len(list((tmp_path / "run/embeddings").iterdir())) == 2
+    loaded = [p.read_text() for p in slides.glob("*.modules")]
+    assert loaded == ["openslide"] * 2
 
 
 ENDLESS = """
@@ -246,7 +254,7 @@ def test_when_the_run_is_stopped_its_readers_are_gone(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(HERE)},
+        env=WITH_HOSTILE,
     )
     assert victim.stdout is not None
     readers = [int(pid) for pid in victim.stdout.readline().split()]
