@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,17 +94,18 @@ class TileRoom:
         with self._lock:
             slot.holders -= 1
 
-    def claim(self, tiles: Iterable[int]) -> set[int]:
-        """Those that nobody has decoded or is decoding: the caller's, until it has settled them."""
+    def claim(self, tiles: Iterable[int], most: int) -> list[int]:
+        """The first that nobody has decoded or is decoding: the caller's, until it has settled them."""
         with self._lock:
-            claimed = {tile for tile in tiles if tile not in self._busy and tile not in self._tiles}
-            self._busy |= claimed
+            claimable = (tile for tile in tiles if tile not in self._busy and tile not in self._tiles)
+            claimed = list(islice(claimable, most))
+            self._busy.update(claimed)
             return claimed
 
-    def settle(self, claimed: set[int]) -> None:
+    def settle(self, claimed: Iterable[int]) -> None:
         """What was claimed is there now, or could not be decoded."""
         with self._lock:
-            self._busy -= claimed
+            self._busy.difference_update(claimed)
             self._settled.notify_all()
 
     def wait(self, tiles: Iterable[int]) -> None:

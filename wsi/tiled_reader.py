@@ -25,6 +25,9 @@ half, so that a row of patches finds the tiles that it shares with the row above
 MAX_RATIO = 4
 """No tile packs to more than this many times its pixels; a longer one is a damaged entry."""
 
+SHARE = 12
+"""Tiles that a thread takes on at a time: others who want the same tiles decode the rest meanwhile."""
+
 Part = tuple[slice, slice]
 
 
@@ -127,15 +130,14 @@ class TiledReader:
 
     def _serve(self, view: tuple[int, int], wanted: dict[int, Wants], room: TileRoom) -> dict[int, Wants]:
         """What is left when other threads, whose tiles are not decoded twice, are done with theirs."""
-        missing = {tile: wants for tile, wants in wanted.items() if not _from(room, tile, wants)}
-        mine = room.claim(missing)
-        try:
-            self._decode(view, {tile: missing[tile] for tile in mine}, room)
-        finally:
-            room.settle(mine)
-        theirs = {tile: wants for tile, wants in missing.items() if tile not in mine}
-        room.wait(theirs)
-        return theirs
+        left = {tile: wants for tile, wants in wanted.items() if not _from(room, tile, wants)}
+        while mine := room.claim(sorted(left), SHARE):
+            try:
+                self._decode(view, {tile: left.pop(tile) for tile in mine}, room)
+            finally:
+                room.settle(mine)
+        room.wait(left)
+        return left
 
     def _decode(self, view: tuple[int, int], wanted: dict[int, Wants], room: TileRoom) -> None:
         """Tile by tile in file order, to all who want it."""
