@@ -31,6 +31,7 @@ from slidestream.cohort.inputs import Input
 from slidestream.cohort.job import Outcome
 from slidestream.cohort.plan import Step
 from slidestream.cohort.run import RunOrder, run_cohort
+from slidestream.features.embedder import Embedder
 from slidestream.features.writer import StoreWriter
 
 Seconds = dict[str, float]
@@ -100,13 +101,13 @@ def instrumented(clock: Clock) -> Iterator[None]:
     """The stages of a run, timed from outside."""
 
     @contextmanager
-    def feeds(jobs: Any) -> Iterator[Any]:
-        with readers.feeds(jobs) as ahead:
-            yield map(clock.feed, ahead)
+    def feeds(jobs: Any, wanted: Any) -> Iterator[Any]:
+        with readers.feeds(jobs, wanted) as ahead:
+            yield ((job, clock.feed(feed)) for job, feed in ahead)
 
     with (
         mock.patch.object(running, "feeds", feeds),
-        mock.patch.object(process, "_embed", clock.around("encode", process._embed)),
+        mock.patch.object(Embedder, "__call__", clock.around("encode", Embedder.__call__)),
         mock.patch.object(StoreWriter, "append", clock.around("store", StoreWriter.append)),
         mock.patch.object(StoreWriter, "commit", clock.around("store", StoreWriter.commit)),
         mock.patch.object(

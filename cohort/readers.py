@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.context import SpawnProcess
 from types import ModuleType, TracebackType
@@ -30,13 +30,23 @@ START_SECONDS = 120.0
 _context = multiprocessing.get_context("spawn")
 
 
+Wanted = Callable[[Job], bool]
+JobFeed = tuple[Job, AbstractContextManager[Feed]]
+
+
 @contextmanager
-def feeds(jobs: Sequence[Job]) -> Iterator[Iterator[AbstractContextManager[Feed]]]:
-    """One feed per job, in order: from reader processes, or from this one if none are wanted or allowed."""
+def feeds(jobs: Sequence[Job], wanted: Wanted) -> Iterator[Iterator[JobFeed]]:
+    """The jobs that are wanted, in order, each with its feed.
+
+    They are read by reader processes, or by this one if none are asked for or allowed.
+
+    Args:
+        wanted: asked once per job, just before it is handed over to be read.
+    """
     if not jobs or not jobs[0].execution.readers or multiprocessing.current_process().daemon:
-        yield map(read_here, jobs)
+        yield ((job, read_here(job)) for job in jobs if wanted(job))
         return
-    with Readers(jobs) as readers:
+    with Readers(jobs, wanted) as readers:
         yield readers.feeds()
 
 
@@ -47,8 +57,8 @@ class Readers:
     A process that dies, stalls or runs out of memory costs its job; it is started again for the next.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._waiting = deque(jobs)
+    def __init__(self, jobs: Sequence[Job], wanted: Wanted) -> None:
+        self._waiting = filter(wanted, jobs)
         count = min(jobs[0].execution.readers, len(jobs))
         self._readers = [Reader(jobs[0].execution, _largest_batch(jobs)) for _ in range(count)]
 
@@ -64,18 +74,21 @@ class Readers:
         for reader in self._readers:
             reader.stop()
 
-    def feeds(self) -> Iterator[AbstractContextManager[Feed]]:
+    def feeds(self) -> Iterator[JobFeed]:
         """The jobs in order, each to be taken before the next is asked for."""
         for reader in itertools.cycle(self._readers):
             self._hand_over(reader)
             for each in self._readers:
                 each.wake()
-            yield reader.feed()
+            if reader.oldest is None:
+                return
+            yield reader.oldest, reader.feed()
 
     def _hand_over(self, reader: Reader) -> None:
         """Give a reader its next job before it has ended the last, so that it never waits for one."""
-        if self._waiting:
-            reader.submit(self._waiting.popleft())
+        job = next(self._waiting, None)
+        if job is not None:
+            reader.submit(job)
 
 
 def _largest_batch(jobs: Sequence[Job]) -> int:
@@ -101,6 +114,11 @@ class Reader:
         self._jobs: deque[Job] = deque()
         self._process: SpawnProcess | None = None
         self._ready = self._ended = False
+
+    @property
+    def oldest(self) -> Job | None:
+        """The job that the next feed is of."""
+        return self._jobs[0] if self._jobs else None
 
     def submit(self, job: Job) -> None:
         """Add a job behind those that have not ended yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from ..features.layout import list_stores
 from ..features.verify import Problem, verify_store
+from .claims import Sharing
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
@@ -19,6 +21,9 @@ from .ledger import Ledger
 from .plan import Planner, Step
 from .process import cached_encoder, process
 from .readers import feeds
+
+WAIT_SECONDS = 1.0
+"""Between two looks at slides that another run has claimed."""
 
 
 class Watcher(Protocol):
@@ -94,7 +99,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         watcher.begins(len(jobs))
         paths = {job.input.slide_id: job.input.path for job in jobs}
         outcomes = []
-        with closing(_outcomes(jobs, order.dask, watcher)) as ended:
+        with closing(_outcomes(jobs, order, watcher)) as ended:
             for outcome in ended:
                 ledger.record(outcome, paths[outcome.slide_id])
                 watcher.finished(outcome)
@@ -102,13 +107,31 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     return Summary(steps, outcomes)
 
 
-def _outcomes(jobs: Sequence[Job], dask: str, watcher: Watcher) -> Generator[Outcome, None, None]:
-    if dask:
-        yield from outcomes_on_dask(jobs, dask)
+def _outcomes(jobs: Sequence[Job], order: RunOrder, watcher: Watcher) -> Generator[Outcome, None, None]:
+    if order.dask:
+        yield from outcomes_on_dask(jobs, order.dask)
         return
-    with feeds(jobs) as ahead:
-        for job, feed in zip(jobs, ahead, strict=False):
+    with Sharing(order.run, jobs) as sharing:
+        left = list(jobs)
+        while left:
+            sharing.elsewhere.clear()
+            yield from _shared(left, sharing, watcher)
+            left = []
+            for job in sharing.elsewhere:
+                if sharing.is_done(job):
+                    watcher.planned(Step(job.input, todo=False, reason="done by another run meanwhile"))
+                else:
+                    left.append(job)
+            if left:
+                time.sleep(WAIT_SECONDS)
+
+
+def _shared(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generator[Outcome, None, None]:
+    """The outcomes of the jobs that no other run is working on."""
+    with feeds(jobs, sharing.take) as ahead:
+        for job, feed in ahead:
             yield process(job, functools.partial(watcher.patches, job.input.slide_id), feed)
+            sharing.give_back(job)
 
 
 def verify_run(run: Path) -> Iterator[tuple[str, list[Problem]]]:
