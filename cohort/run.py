@@ -70,6 +70,10 @@ class RunOrder:
     dask: str = ""
     opener: Opener = open_source
 
+    def job(self, item: Input) -> Job:
+        """What is to do for one of the inputs."""
+        return Job(item, self.config, self.run, self.execution, self.opener)
+
 
 def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     """Compute what is missing or stale in the run folder, and nothing else.
@@ -86,11 +90,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         for step in Planner(order.run, order.config, card, ledger.entries()).steps(order.inputs):
             watcher.planned(step)
             steps.append(step)
-        jobs = [
-            Job(step.input, order.config, order.run, order.execution, order.opener)
-            for step in steps
-            if step.todo
-        ]
+        jobs = [order.job(step.input) for step in steps if step.todo]
         watcher.begins(len(jobs))
         paths = {job.input.slide_id: job.input.path for job in jobs}
         outcomes = []
