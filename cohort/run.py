@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..features.card import EncoderCard
 from ..features.layout import list_stores
 from ..features.verify import Problem, verify_store
 from .claims import Sharing
@@ -75,6 +76,10 @@ class RunOrder:
     dask: str = ""
     opener: Opener = open_source
 
+    def job(self, item: Input, card: EncoderCard) -> Job:
+        """What is to do for one of the inputs, for the encoder of that card."""
+        return Job(item, self.config, self.run, self.execution, self.opener, card)
+
 
 def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     """Compute what is missing or stale in the run folder, and nothing else.
@@ -91,11 +96,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         for step in Planner(order.run, order.config, card, ledger.entries()).steps(order.inputs):
             watcher.planned(step)
             steps.append(step)
-        jobs = [
-            Job(step.input, order.config, order.run, order.execution, order.opener, card)
-            for step in steps
-            if step.todo
-        ]
+        jobs = [order.job(step.input, card) for step in steps if step.todo]
         watcher.begins(len(jobs))
         paths = {job.input.slide_id: job.input.path for job in jobs}
         outcomes = []
