@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -64,11 +64,13 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
     """Write the store of one input; returns the status of its patches."""
     encoder = cached_encoder(job.config.encoder, job.execution.device)
     place = store_path(job.run, job.input.slide_id)
-    with feed as fed, StoreWriter(place, _fixed(fed.prepared), encoder.card.dim) as writer:
+    with feed as fed, _entered(StoreWriter(place, _fixed(fed.prepared), encoder.card.dim)) as writer:
         statuses = [np.empty(0, np.uint8)]
         done = 0
         for batch in fed.batches:
-            writer.append(batch.status, _embed(encoder, batch, job.execution.device))
+            embedded = _embed(encoder, batch, job.execution.device)
+            with uninterrupted():
+                writer.append(batch.status, embedded)
             statuses.append(batch.status)
             done += len(batch.status)
             on_patches(done, len(fed.prepared.grid))
@@ -77,6 +79,19 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
         with uninterrupted():
             writer.commit(_attributes(job, encoder, fed.prepared))
     return status
+
+
+@contextmanager
+def _entered(writer: StoreWriter) -> Iterator[StoreWriter]:
+    """The writer, such that Ctrl-C leaves nothing of it whenever it comes.
+
+    Zarr writes in a thread of its own: interrupted amid a write, that would go on while the store is removed.
+    """
+    with ExitStack() as stack:
+        stack.push(writer)  # before it is entered: its exit also removes what was only begun
+        with uninterrupted():
+            writer.__enter__()
+        yield writer
 
 
 def _fixed(prepared: Prepared) -> dict[str, NDArray[Any]]:

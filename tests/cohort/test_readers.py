@@ -166,6 +166,22 @@ def test_a_slide_left_early_disturbs_none_behind_it(
 
 
 @pytest.mark.usefixtures("mean_encoder")
+def test_ctrl_c_while_a_store_is_begun_leaves_nothing(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = StoreWriter._write
+
+    def interrupted(self: StoreWriter, *given: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write(self, *given)
+
+    monkeypatch.setattr(StoreWriter, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(slides, tmp_path / "run")
+    assert list((tmp_path / "run/embeddings").iterdir()) == []
+
+
+@pytest.mark.usefixtures("mean_encoder")
 def test_the_next_slide_is_read_ahead_but_not_beyond_the_ring(
     slides: Path, tmp_path: Path, hostile: Any
 ) -> None:
