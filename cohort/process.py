@@ -68,7 +68,9 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
     place = store_path(job.run, job.input.slide_id)
     with feed as fed, _writer(place, fed.prepared, encoder.card.dim) as writer:
         for batch in fed.batches:
-            writer.append(batch.status, embed(_readable(batch)))
+            embedded = embed(_readable(batch))
+            with uninterrupted():
+                writer.append(batch.status, embedded)
             on_patches(writer.rows_done, len(fed.prepared.grid))
         status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)

@@ -70,8 +70,9 @@ class RowFile:
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        """Let go of the file; what was written stays."""
+        """Make what was written durable, and let go of the file."""
         if self._file is not None:
+            disk.sync(self._file)
             self._file.close()
             self._file = None
 
@@ -88,7 +89,6 @@ class RowFile:
     def _end_chunk(self) -> None:
         if self._file is not None:
             disk.write_all(self._file, self._crc.to_bytes(CRC_BYTES, "little"))
-            disk.sync(self._file)
         self.close()
         self._crc = 0
 

@@ -66,6 +66,7 @@ class StoreWriter:
         self._fixed = fixed
         self._layouts = layouts_of(fixed, dim)
         self._resume = resume or Resume()
+        self._committed = False
 
     def __enter__(self) -> Self:
         with disk.full_disk_named(self._place):
@@ -118,18 +119,21 @@ class StoreWriter:
             group = group_metadata({**attributes, "counts": counts, "checksums": checksums})
             group["attributes"]["metadata_sha256"] = digest_of(group, arrays)
             self._put_in_place(group)
+        self._committed = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for rows in self._growing.values():
+            rows.close()
+        if self._committed:
+            return
         no_room = isinstance(error, OSError | EnvironmentProblem)
         useless = not self._resume.key or not self.rows_done
         if useless or (isinstance(error, Exception) and not no_room):
             disk.remove_tree(self._beside)
-        elif error is not None and not no_room:
+        elif not no_room:
             self._note_progress()
-        for rows in self._growing.values():
-            rows.close()
 
     def _put_in_place(self, group: dict[str, Any]) -> None:
         """Rename the finished folder, then mark it complete; an older store there is moved away first."""

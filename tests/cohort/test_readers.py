@@ -24,6 +24,7 @@ from slidestream.cohort.plan import Step
 from slidestream.cohort.run import RunOrder, Summary, run_cohort
 from slidestream.errors import EnvironmentProblem
 from slidestream.features.layout import list_stores
+from slidestream.features.verify import verify_store
 from slidestream.features.writer import StoreWriter
 from slidestream.tiling.spec import PatchSpec
 from slidestream.tiling.stream import Reading
@@ -163,6 +164,23 @@ def test_a_slide_left_early_disturbs_none_behind_it(
     summary = run(slides, tmp_path / "run", readers=1)
     assert [(o.slide_id, o.code) for o in summary.outcomes] == [("a", "INTERNAL"), ("b", "")]
     assert tree(tmp_path / "run/embeddings/b.zarr") == tree(tmp_path / "alone/embeddings/b.zarr")
+
+
+@pytest.mark.usefixtures("mean_encoder")
+def test_ctrl_c_while_a_store_is_finished_is_heard_after_it(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = StoreWriter._write
+
+    def interrupted(self: StoreWriter, *given: Any) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return write(self, *given)
+
+    monkeypatch.setattr(StoreWriter, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(slides, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run/embeddings").iterdir()] == ["a.zarr"]
+    assert verify_store(tmp_path / "run/embeddings/a.zarr") == []
 
 
 @pytest.mark.usefixtures("mean_encoder")
