@@ -125,9 +125,9 @@ class RunFolder(RuleBasedStateMachine):
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
             chunk.write_bytes(data)
 
-    @precondition(lambda self: self.written)
+    @precondition(lambda self: self.damaged)
     @rule()
-    def verify_then_run(self) -> None:
+    def verify(self) -> None:
         """Verification names exactly what was damaged, and the next run heals it."""
         found = {problem.slide_id for _, problems in verify_run(self.root / "run") for problem in problems}
         assert found == self.damaged
@@ -169,8 +169,8 @@ def _oracle(seed: int) -> np.ndarray:
 
 
 RunFolder.TestCase.settings = settings(
-    max_examples=12,
-    stateful_step_count=10,
+    max_examples=40,
+    stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
