@@ -110,7 +110,7 @@ def bind(run: Path, config: RunConfig, card: EncoderCard) -> None:
     if path.exists():
         return
     run.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".yaml.partial")
+    beside = run / f".{FILE}.{os.getpid()}"  # another run may begin in the same folder this moment
     beside.write_text(yaml.safe_dump(_document(config, card), sort_keys=False, allow_unicode=True))
     beside.replace(path)
 

@@ -54,7 +54,7 @@ class Ledger:
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        self._db = sqlite3.connect(run / FILE)
+        self._db = sqlite3.connect(run / FILE, timeout=60)
         self._db.execute(_TABLE)
 
     def __enter__(self) -> Self:
