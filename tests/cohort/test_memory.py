@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,10 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,6 @@ def memory() -> ModuleType:
     return module
 
 
-@pytest.mark.slow
 def test_a_slide_four_times_larger_needs_the_same(memory: ModuleType, tmp_path: Path) -> None:
     peaks = [
         memory.peak_mib(memory.write_tissue(tmp_path / f"{side}.tiff", side), tmp_path / f"run{side}")
@@ -31,7 +35,6 @@ def test_a_slide_four_times_larger_needs_the_same(memory: ModuleType, tmp_path: 
     assert peaks[1] < 1.1 * peaks[0]
 
 
-@pytest.mark.slow
 def test_a_real_slide_stays_below_a_gigabyte_and_a_half(
     memory: ModuleType, real: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -20,7 +20,11 @@ from slidestream.features.store import open_store
 from slidestream.features.verify import verify_store
 from slidestream.features.writer import Resume, StoreWriter
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    # The children only write files and leave by os._exit.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+]
 
 N, DIM, BATCH = 23, 4, 5
 DIED = 99
