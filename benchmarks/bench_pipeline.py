@@ -130,7 +130,7 @@ def measure(inputs: list[Input], encoder: str, execution: Execution) -> Measured
 
 def compare(inputs: list[Input], encoder: str, repeats: int) -> dict[str, Measured]:
     """The fastest run with processes and with threads."""
-    process.cached_encoder(encoder, "cpu")
+    process.cached_embedder(encoder, "cpu")
     ways = {"processes": Execution(), "threads": Execution(readers=0)}
     runs: dict[str, list[Measured]] = {way: [] for way in ways}
     for _ in range(repeats):

@@ -133,9 +133,9 @@ def tissue(
 
 def encoders(json: Json = False) -> None:
     """List the encoders and what they take."""
-    from ..features.encoder import encoder_names, load_encoder
+    from ..features.encoder import card_of, encoder_names
 
-    cards = [load_encoder(name).card for name in encoder_names()]
+    cards = [card_of(name) for name in encoder_names()]
     if json:
         show_json({"encoders": [card.to_dict() for card in cards]})
         return

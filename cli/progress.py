@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,7 +13,9 @@ from rich.text import Text
 
 from ..cohort.job import FAILED, Outcome
 from ..cohort.plan import Step
-from ..mil.fit import EpochReport
+
+if TYPE_CHECKING:
+    from ..mil.fit import EpochReport
 
 
 class RunProgress:

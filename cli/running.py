@@ -129,7 +129,7 @@ def run(
     given = {
         "workers": workers,
         "batch_size": batch_size,
-        "device": _device(device),
+        "device": device,
         "readers": readers,
         "timeout": timeout,
         "memory_gb": reader_memory,
@@ -167,9 +167,9 @@ def plan(
     from ..cohort.config import check_config
     from ..cohort.ledger import read_entries
     from ..cohort.plan import Planner
-    from ..cohort.process import cached_encoder
+    from ..features.encoder import card_of
 
-    card = cached_encoder(ask.config.encoder, "cpu").card
+    card = card_of(ask.config.encoder)
     check_config(out, ask.config, card)
     steps = list(Planner(out, ask.config, card, read_entries(out)).steps(ask.found.inputs))
     if json:
@@ -210,12 +210,6 @@ def _resolve(given: dict[str, Any]) -> _Ask:
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
     return _Ask(found, config)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from ..cohort.config import VOLUME_PATCH, RunConfig
-from ..cohort.process import cached_encoder
 from ..errors import UsageError
+from ..features.encoder import card_of
 from ..tiling.spec import PatchSpec
 
 Settings = dict[str, Any]
@@ -36,7 +36,7 @@ def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[s
         if not equals:
             raise UsageError(f"--set {assignment} has no value.", "Write --set patch.overlap=0.5.")
         _put(settings, key.strip(), yaml.safe_load(text))
-    card = cached_encoder(str(settings.get("encoder", RunConfig().encoder)), "cpu").card
+    card = card_of(str(settings.get("encoder", RunConfig().encoder)))
     patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
     settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
     settings["volume"] = VOLUME_PATCH.to_dict() | settings.get("volume", {})

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EnvironmentProblem, Unreadable
-from ..features.embedder import Embedder
-from ..features.encoder import Encoder, load_encoder
+from ..features.card import EncoderCard
+from ..features.encoder import card_of
 from ..features.layout import SCHEMA, store_path
 from ..features.writer import StoreWriter
 from ..status import OK, OUTSIDE, UNREADABLE
@@ -26,7 +26,10 @@ from .interrupt import uninterrupted
 from .job import DONE, FAILED, NO_TISSUE, Job, Outcome, open_source
 from .reading import Feed, Prepared, read_here
 
-__all__ = ["FAILED", "Job", "OnPatches", "Outcome", "cached_encoder", "open_source", "process"]
+__all__ = ["FAILED", "Job", "OnPatches", "Outcome", "open_source", "process"]
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Patches uint8 (B, H, W, 3) to embeddings float32 (B, dim)."""
 
 OnPatches = Callable[[int, int], None]
 """Called with the patches done so far and the patches in all."""
@@ -63,10 +66,10 @@ def _silent(done: int, total: int) -> None:
 
 def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> NDArray[np.uint8]:
     """Write the store of one input; returns the status of its patches."""
-    encoder = cached_encoder(job.config.encoder, job.execution.device)
-    embed = cached_embedder(job.config.encoder, job.execution.device)
+    card = card_of(job.config.encoder)
+    embed = cached_embedder(job.config.encoder, job.execution.device) if card.dim else _no_embeddings
     place = store_path(job.run, job.input.slide_id)
-    with feed as fed, _writer(place, fed.prepared, encoder.card.dim) as writer:
+    with feed as fed, _writer(place, fed.prepared, card.dim) as writer:
         for batch in fed.batches:
             embedded = embed(_readable(batch))
             with uninterrupted():
@@ -75,7 +78,7 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
         status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)
         with uninterrupted():
-            writer.commit(_attributes(job, encoder, fed.prepared))
+            writer.commit(_attributes(job, card, fed.prepared))
     return status
 
 
@@ -84,15 +87,17 @@ def _writer(place: Path, prepared: Prepared, dim: int) -> StoreWriter:
 
 
 @functools.lru_cache(maxsize=2)
-def cached_encoder(name: str, device: str) -> Encoder:
-    """The encoder, built once per process."""
-    return load_encoder(name, device)
+def cached_embedder(name: str, device: str) -> Embed:
+    """The encoder with what it learns of the device's memory, once per process."""
+    from ..features.embedder import Embedder
+    from ..features.encoder import load_encoder, resolve_device
+
+    device = resolve_device(device)
+    return Embedder(load_encoder(name, device), device)
 
 
-@functools.lru_cache(maxsize=2)
-def cached_embedder(name: str, device: str) -> Embedder:
-    """The embedder of that encoder: what it learns of the device's memory holds for all slides."""
-    return Embedder(cached_encoder(name, device), device)
+def _no_embeddings(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.empty((len(pixels), 0), np.float32)
 
 
 def _readable(batch: PatchBatch) -> NDArray[np.uint8]:
@@ -110,7 +115,7 @@ def _check_readable(status: NDArray[np.uint8], budget: float) -> None:
         )
 
 
-def _attributes(job: Job, encoder: Encoder, prepared: Prepared) -> dict[str, Any]:
+def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, Any]:
     packages = ("slidestream", "torch", "numpy", "openslide-python", "openslide-bin")
     return {
         "schema": SCHEMA,
@@ -118,7 +123,7 @@ def _attributes(job: Job, encoder: Encoder, prepared: Prepared) -> dict[str, Any
         "source": prepared.source,
         "patch": prepared.spec.to_dict(),
         "extent": list(prepared.grid.extent),
-        "encoder": encoder.card.to_dict(),
+        "encoder": card.to_dict(),
         "stain": None,
         "software": {package: version(package) for package in packages},
         "background": prepared.background,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..features.card import EncoderCard
+from ..features.encoder import card_of
 from ..features.layout import list_stores
 from ..features.verify import Problem, verify_store
 from .claims import Sharing
@@ -20,7 +21,7 @@ from .inputs import Input
 from .job import FAILED, Job, Opener, Outcome, open_source
 from .ledger import Ledger
 from .plan import Planner, Step
-from .process import cached_encoder, process
+from .process import process
 from .readers import feeds
 
 WAIT_SECONDS = 1.0
@@ -89,7 +90,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         UsageError: the encoder does not take the spacing.
         EnvironmentProblem: disk full, no scheduler, a missing extra; finished stores stay.
     """
-    card = cached_encoder(order.config.encoder, order.execution.device).card
+    card = card_of(order.config.encoder)
     bind(order.run, order.config, card)
     with Ledger(order.run) as ledger:
         steps = []

@@ -5,21 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .card import EncoderCard
-
-CARD = EncoderCard(
-    name="null",
-    source="built-in",
-    revision="1",
-    sha256="",
-    licence="Apache-2.0",
-    gated=False,
-    dim=0,
-    input_px=224,
-    patch_px=224,
-    spacings=(),
-)
-
 
 class Null(nn.Module):
     """uint8 (B, 3, H, W) -> float32 (B, 0)."""

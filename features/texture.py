@@ -20,7 +20,7 @@ from . import (
     texture_oriented,
     texture_structure,
 )
-from .card import EncoderCard
+from .cards import TEXTURE as CARD
 from .slicewise import slicewise
 from .texture_planes import planes_of
 
@@ -39,20 +39,6 @@ def feature_names() -> tuple[str, ...]:
         *texture_structure.NAMES,
         *texture_cooccurrence.NAMES,
     )
-
-
-CARD = EncoderCard(
-    name="texture",
-    source="built-in",
-    revision="1",
-    sha256="",
-    licence="Apache-2.0",
-    gated=False,
-    dim=len(feature_names()),
-    input_px=224,
-    patch_px=224,
-    spacings=(1.0,),
-)
 
 
 class Texture(nn.Module):

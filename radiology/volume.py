@@ -17,13 +17,10 @@ from ..identity import content_identity
 from ..status import read_one_by_one
 from .cache import SliceCache
 from .choice import Asked, ScalingChoice
-from .dicom import DicomStack
 from .grid import spacing_mm
 from .intensity import Scaling, Window
-from .nifti import NiftiStack
 from .orientation import axis_codes, turn_to_view
 from .resample import Box, inside, resample
-from .series import headers_of_series
 from .stack import Affine, Plane, Stack
 from .survey import Survey, first_readable, survey
 
@@ -56,7 +53,12 @@ def open_volume(path: Path, window: Window | None = None, scaling: Asked = "auto
         raise UsageError(f"Unknown scaling {scaling!r}.", "Use auto, ct or mr.")
     path = Path(path)
     if path.name.lower().endswith((".nii", ".nii.gz")):
+        from .nifti import NiftiStack
+
         return Volume(NiftiStack(path), window, scaling)
+    from .dicom import DicomStack
+    from .series import headers_of_series
+
     return Volume(DicomStack(headers_of_series(path)), window, scaling)
 
 

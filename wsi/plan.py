@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..geometry import Region
 from .levels import Level, choose_level, choose_scale
@@ -17,8 +18,7 @@ Edges = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A fractional box of one level, as reduced by `scale`, wanted at a size."""
 
     level: int
@@ -60,8 +60,7 @@ class Window:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to read for a window, and what to make of it.
 
     Attributes:
@@ -104,10 +103,14 @@ def source_for(facts: Facts, extent: tuple[float, ...], out: tuple[int, int]) ->
 
 def plan(reader: Reader, window: Window) -> Plan:
     """How to read one window in one piece."""
-    facts, (left, top, right, bottom) = reader.facts, map(_snap, window.box)
+    facts = reader.facts
+    left, top, right, bottom = (_snap(value) for value in window.box)
     inner = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-    view = facts.view(window.level, window.scale)
     exact = (left, top, right, bottom) == inner and (right - left, bottom - top) == window.out
+    if exact and _inside(facts.levels[window.level], window.scale, inner):
+        box = LevelBox(window.level, inner[0], inner[1], *window.out, window.scale)
+        return Plan(box, (0, 0), (0, 0, *window.out), None, window.out)
+    view = facts.view(window.level, window.scale)
     outer = inner if exact else _with_margin(view, window, inner)
     box, repeat = _short(facts, view, window, outer)
     within = (inner[0] - outer[0], inner[1] - outer[1], inner[2] - outer[0], inner[3] - outer[1])
@@ -121,6 +124,12 @@ def plan(reader: Reader, window: Window) -> Plan:
     w, h = outer[2] - outer[0], outer[3] - outer[1]
     crop = (max(left - ox, 0.0), max(top - oy, 0.0), min(right - ox, w), min(bottom - oy, h))
     return Plan(box, repeat, within, crop, window.out)
+
+
+def _inside(level: Level, scale: int, inner: Edges) -> bool:
+    """Whether all px, reduced or not, are whole px of the level."""
+    left, top, right, bottom = inner
+    return left >= 0 and top >= 0 and right * scale <= level.size[0] and bottom * scale <= level.size[1]
 
 
 def _with_margin(view: Level, window: Window, inner: Edges) -> Edges:

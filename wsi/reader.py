@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,7 @@ class Facts:
         return Level((width, height), (x * scale, y * scale))
 
 
-@dataclass(frozen=True)
-class LevelBox:
+class LevelBox(NamedTuple):
     """A box of whole pixels of one level, or of that level as the decoder reduces it by `scale`."""
 
     level: int
