@@ -8,6 +8,7 @@
 | B | 240 px | RGB, no colour transform, tables apart from the tiles | 30 | Aperio, each level a quarter |
 | C | 256 px | YCbCr 4:4:4 | 80 | generic TIFF, each level half of the one before |
 | D | 256 px | RGB, no colour transform | 80 | Aperio, each level a quarter |
+| E | 256 px | YCbCr 4:2:0 | 80 | generic TIFF, each level a quarter |
 
 The tissue is drawn from one seed: eosin with fibres, nuclei in hematoxylin, sensor noise. It repeats
 after 4032 px, which is no multiple of a tile, and covers half of the slide, with an irregular outline
@@ -59,18 +60,16 @@ class Layout:
     quality: int
     aperio: bool = False
     tables_apart: bool = False
-
-    @property
-    def step(self) -> int:
-        """From one level to the next."""
-        return 4 if self.aperio else 2
+    step: int = 4
+    """From one level to the next."""
 
 
 LAYOUTS = {
-    "A": Layout(256, "ycbcr", "420", 80),
+    "A": Layout(256, "ycbcr", "420", 80, step=2),
     "B": Layout(240, "rgb", None, 30, aperio=True, tables_apart=True),
-    "C": Layout(256, "ycbcr", "444", 80),
+    "C": Layout(256, "ycbcr", "444", 80, step=2),
     "D": Layout(256, "rgb", None, 80, aperio=True),
+    "E": Layout(256, "ycbcr", "420", 80),
 }
 
 
@@ -287,7 +286,7 @@ def _split(jpeg: bytes) -> tuple[bytes, bytes]:
 def main() -> None:
     """Build what is asked for; print one path a line."""
     parser = argparse.ArgumentParser(description="Build benchmark slides.")
-    parser.add_argument("layouts", nargs="+", choices=LAYOUTS, metavar="LAYOUT", help="A, B, C or D")
+    parser.add_argument("layouts", nargs="+", choices=LAYOUTS, metavar="LAYOUT", help="A to E")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder")
     parser.add_argument("--side", type=int, default=20400, help="px at level 0")
     parser.add_argument("--mpp", type=float, default=0.5, help="µm per px at level 0")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 SIZE_PX = 224
 MPP = 0.5
+SLIDE_MPP = 0.25
 MIN_TISSUE = 0.25
 
 Pixels = NDArray[np.uint8]

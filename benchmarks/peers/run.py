@@ -2,12 +2,12 @@
 
     python benchmarks/peers/run.py -o DIR [--side 20400] [--rounds 3] [--json]
 
-The slide is layout A of `benchmarks/slides.py`, half of it tissue, in DIR; so are the peers' virtual
-environments, which take some 13 GB: most bring torch. Patches are 224 px at 0.5 µm, those on tissue as each
-library sees it, decoded to numpy and touched. A job is a process of its own on one core with one thread;
-imports are not counted, opening and segmenting are; the file is in memory. Jobs are interleaved, figures
-are medians. The last row is slidestream with two reader threads on two cores; no peer has such a row.
-On a machine that others use too, compare the processor seconds.
+The slide is layout E of `benchmarks/slides.py` at 0.25 µm, half of it tissue, in DIR; so are the peers'
+virtual environments, which take some 13 GB: most bring torch. Patches are 224 px at 0.5 µm, between two
+levels as on most slides, those on tissue as each library sees it, decoded to numpy and touched. A job is a
+process of its own on one core with one thread; imports are not counted, opening and segmenting are; the file
+is in memory. Jobs are interleaved, figures are medians. The last row is slidestream with two reader threads
+on two cores; no peer has such a row. On a machine that others use too, compare the processor seconds.
 
 A peer that cannot be installed or does not run is named with the reason.
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from environments import Environment, NotInstallable
+from job import SLIDE_MPP
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 900
@@ -180,11 +181,8 @@ def main() -> None:
     draw = [
         sys.executable,
         str(HERE.parent / "slides.py"),
-        "A",
-        "-o",
-        str(asked.out),
-        "--side",
-        str(asked.side),
+        "E",
+        *("-o", str(asked.out), "--side", str(asked.side), "--mpp", str(SLIDE_MPP)),
     ]
     drawn = subprocess.run(draw, stdout=subprocess.PIPE, text=True, check=True)
     slide = Path(drawn.stdout.strip()).absolute()

