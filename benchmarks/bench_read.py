@@ -307,7 +307,7 @@ def one_level(path: Path) -> Path:
 def cases(layouts: Sequence[str], folder: Path, quick: bool) -> Iterator[Case]:
     """Every line of the table."""
     slides = {name: build(name, folder, full=True) for name in layouts}
-    real = {} if quick else {Path(name).stem: DATA / name for name in REAL if (DATA / name).exists()}
+    real = {Path(name).stem: DATA / name for name in REAL if (DATA / name).exists()}
     grids = [(224, False)] if quick else [(s, aligned) for s in (224, 256, 512) for aligned in (True, False)]
     for name, path in {**slides, **real}.items():
         for side, aligned in grids:
@@ -335,10 +335,10 @@ def line(found: dict[str, Any]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Patches per second, against other readers and the limit.")
-    parser.add_argument("--quick", action="store_true", help="224 px unaligned on drawn slides only")
+    parser.add_argument("--quick", action="store_true", help="224 px unaligned only")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--cpu", action="store_true", help="processor time, one thread")
-    parser.add_argument("--layouts", nargs="+", default=["A", "B", "D"], metavar="LAYOUT")
+    parser.add_argument("--layouts", nargs="*", default=["A", "B", "D"], metavar="LAYOUT")
     parser.add_argument("--folder", type=Path, help="where drawn slides are kept (default: temporary)")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
