@@ -12,14 +12,14 @@ from .spec import TrainSpec
 
 
 class GatedAttention(nn.Module):
-    """Scores (N, 1) of embeddings (N, D): w^T (tanh(V h) * sigmoid(U h)), equation 9 of the paper."""
+    """Scores (N, K) of embeddings (N, D): w^T (tanh(V h) * sigmoid(U h)), K times equation 9."""
 
-    def __init__(self, dim: int, width: int) -> None:
+    def __init__(self, dim: int, width: int, branches: int = 1) -> None:
         super().__init__()
         self.content = nn.Linear(dim, width)
         self.gate = nn.Linear(dim, width)
         # A bias here would cancel in the softmax.
-        self.score = nn.Linear(width, 1, bias=False)
+        self.score = nn.Linear(width, branches, bias=False)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         gated = self.content(embeddings).tanh() * self.gate(embeddings).sigmoid()
@@ -30,11 +30,11 @@ class GatedAttention(nn.Module):
 class Abmil(Head):
     """Standardise, project, attend, sum, classify; one attention column for all classes."""
 
-    def __init__(self, spec: TrainSpec, dim: int, classes: int) -> None:
+    def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
         self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
         self.attend = GatedAttention(spec.hidden, spec.attention)
-        self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, classes))
+        self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
     def forward(self, bags: Bags) -> HeadOutput:
         hidden = self.project(self.standardise(bags.features))

@@ -24,7 +24,8 @@ from ..errors import StoreCorrupt, StoreIncomplete, UsageError
 from ..table import write_table
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
-from .heads import Head, build_head
+from .heads import Head
+from .registry import build_head
 from .spec import TrainSpec
 
 SCHEMA = 1

@@ -12,7 +12,8 @@ from torch import nn
 
 from .bags import Bags
 from .cache import LoadBag
-from .heads import Head, build_head
+from .heads import Head
+from .registry import build_head
 from .spec import TrainSpec
 from .standardise import Moments
 
@@ -104,9 +105,9 @@ def _train_epoch(
     head.train()
     losses: list[float] = []
     for bags, targets in steps:
-        loss = criterion(head(bags).logits, targets)
+        loss = head.loss(head(bags), targets, criterion)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), max_grad_norm)
         optimiser.step()
         losses.append(loss.item())

@@ -1,18 +1,20 @@
-"""What a head is, and which ones there are."""
+"""What a head is."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from ..errors import UsageError
 from .bags import Bags
-from .spec import TrainSpec
 from .standardise import Standardiser
+
+Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Loss of logits (B, C) for targets (B, ...)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,15 @@ class Head(nn.Module, ABC):
 
     Args:
         dim: length of an embedding.
+
+    Attributes:
+        order_matters: whether logits depend on the order of a bag's patches, as they do where the
+            published network lays them out in that order.
+        takes_classes_only: whether its loss needs targets that are class indices.
     """
+
+    order_matters: ClassVar[bool] = False
+    takes_classes_only: ClassVar[bool] = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -43,27 +53,6 @@ class Head(nn.Module, ABC):
     def forward(self, bags: Bags) -> HeadOutput:
         """Logits and attention of the bags; a bag's result does not depend on its neighbours."""
 
-
-def build_abmil(spec: TrainSpec, dim: int, classes: int) -> Head:
-    from .abmil import Abmil
-
-    return Abmil(spec, dim, classes)
-
-
-BUILDERS: dict[str, Callable[[TrainSpec, int, int], Head]] = {"abmil": build_abmil}
-
-
-def head_names() -> list[str]:
-    """Names that `TrainSpec.head` accepts."""
-    return list(BUILDERS)
-
-
-def build_head(spec: TrainSpec, dim: int, classes: int) -> Head:
-    """A head with fresh weights for embeddings of length `dim`.
-
-    Raises:
-        UsageError: no such head; the known ones are named.
-    """
-    if spec.head not in BUILDERS:
-        raise UsageError(f"There is no head {spec.head!r}.", f"Known heads: {', '.join(BUILDERS)}.")
-    return BUILDERS[spec.head](spec, dim, classes)
+    def loss(self, output: HeadOutput, targets: torch.Tensor, criterion: Criterion) -> torch.Tensor:
+        """What training lowers: the criterion of the logits, and whatever the head's paper adds to it."""
+        return criterion(output.logits, targets)

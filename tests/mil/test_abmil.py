@@ -9,7 +9,7 @@ from torch import nn
 from slidestream.errors import UsageError
 from slidestream.mil.abmil import Abmil
 from slidestream.mil.bags import Bags
-from slidestream.mil.heads import build_head, head_names
+from slidestream.mil.registry import build_head, head_names
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.standardise import Moments, Standardiser
 
@@ -20,7 +20,11 @@ SIZES = (1, 7, 30, 2)
 @pytest.fixture
 def bags() -> Bags:
     torch.manual_seed(0)
-    return Bags.of([Bags.single(torch.randn(n, DIM) * 3 + 1, torch.zeros(n, 2)) for n in SIZES])
+    return Bags.of([Bags.single(torch.randn(n, DIM) * 3 + 1, places(n)) for n in SIZES])
+
+
+def places(count: int) -> torch.Tensor:
+    return torch.stack([torch.arange(count) % 5, torch.arange(count) // 5], dim=1) * 224
 
 
 def padded(bags: Bags) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +78,8 @@ def test_a_bag_does_not_feel_its_neighbours(name: str, bags: Bags) -> None:
 @pytest.mark.parametrize("name", head_names())
 def test_the_order_of_patches_does_not_matter(name: str, bags: Bags) -> None:
     head = build_head(SPEC.__class__(head=name), DIM, 2).eval()
+    if head.order_matters:
+        pytest.skip("as published, it depends on the order")
     shuffled = torch.randperm(SIZES[2])
     one = bags[2]
     other = Bags.single(one.features[shuffled], one.coords[shuffled])
@@ -84,7 +90,7 @@ def test_the_order_of_patches_does_not_matter(name: str, bags: Bags) -> None:
 @pytest.mark.parametrize("name", head_names())
 def test_every_weight_learns(name: str, bags: Bags) -> None:
     head = build_head(SPEC.__class__(head=name), DIM, 2).train()
-    nn.functional.cross_entropy(head(bags).logits, torch.tensor([0, 1, 1, 0])).backward()
+    head.loss(head(bags), torch.tensor([0, 1, 1, 0]), nn.functional.cross_entropy).backward()
     for weight_name, weight in head.named_parameters():
         assert weight.grad is not None, weight_name
         assert weight.grad.abs().sum() > 0, weight_name
