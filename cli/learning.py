@@ -25,17 +25,24 @@ def train(
     run: RunFolder,
     labels: Labels,
     out: HeadOut,
+    head: Annotated[
+        str,
+        typer.Option(
+            help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
+            metavar="NAME",
+        ),
+    ] = "abmil",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     json: Json = False,
 ) -> None:
-    """Train an attention head with cross-validation by patient, and keep one head per fold."""
+    """Train a head with cross-validation by patient, and keep one head per fold."""
     from ..mil.spec import TrainSpec
     from ..mil.train import train as train_heads
     from .progress import TrainProgress
 
-    spec = TrainSpec(folds=folds, epochs=epochs, seed=seed)
+    spec = TrainSpec(head=head, folds=folds, epochs=epochs, seed=seed)
     with TrainProgress(folds) as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:
@@ -46,7 +53,7 @@ def train(
             note(f"{len(slides)} slides left out, {reason.replace('_', ' ')}: {', '.join(slides[:5])}")
     show_table(
         f"out of fold, {report.metrics['slides']} slides of {report.metrics['patients']} patients",
-        ("metric", "attention head", "linear probe on mean (baseline)"),
+        ("metric", spec.head, "linear probe on mean (baseline)"),
         [
             (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"][name]))
             for name, value in report.metrics["head"].items()

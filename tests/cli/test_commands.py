@@ -18,6 +18,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from slidestream.mil.registry import head_names
+
 Cli = Callable[..., Any]
 
 
@@ -231,3 +233,15 @@ def test_what_is_no_run_folder_is_said_so(cli: Cli, tmp_path: Path) -> None:
         ended = cli(command, tmp_path)
         assert (ended.code, "is not a run folder" in ended.err) == (2, True)
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_every_head_trains_from_the_command_line(cli: Cli, cohort: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
+    labels = ("--labels", cohort / "labels.csv", "--folds", "3", "--epochs", "2", "--json")
+    for name in head_names():
+        trained = cli("train", run, *labels, "-o", tmp_path / name, "--head", name)
+        assert trained.code == 0, trained.err
+        predicted = json.loads(cli("predict", run, "--head", tmp_path / name, "--json").out)["predictions"]
+        assert len(predicted) == 12
+    assert "Known heads: mean, max" in cli("train", run, *labels, "-o", tmp_path / "x", "--head", "y").err
