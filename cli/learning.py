@@ -28,8 +28,8 @@ def train(
     head: Annotated[
         str,
         typer.Option(
-            help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
             metavar="NAME",
+            help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
         ),
     ] = "abmil",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,

@@ -235,6 +235,7 @@ def test_what_is_no_run_folder_is_said_so(cli: Cli, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
+@pytest.mark.usefixtures("mean_encoder")
 def test_every_head_trains_from_the_command_line(cli: Cli, cohort: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
