@@ -15,6 +15,10 @@ from .quiet import silent_tifffile
 from .tiff_facts import BROKEN_TIFF, MAX_PAGES, RGB, YCBCR
 
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE = 1, 5, 7, 8, 32946
+APERIO_YCBCR, APERIO_RGB = 33003, 33005
+"""JPEG 2000 codestreams, of which the first do not say that their components are YCbCr."""
+
+LOSSLESS = frozenset({NONE, LZW, DEFLATE, OLD_DEFLATE})
 MAX_TILE_PX = 4 << 20
 """A larger tile would make every patch on it cost its memory."""
 
@@ -36,7 +40,7 @@ class TileTable:
         offsets: int64 (N,), where in the file each tile begins, in bytes.
         counts: int64 (N,), its length; 0 where nothing was scanned.
         compression: the TIFF's number for it.
-        photometric: 2 for RGB, 6 for YCbCr.
+        photometric: 2 for RGB, 6 for YCbCr; JPEG 2000 tells by its compression instead.
         predictor: 1 for none, 2 for differences along a row.
         tables: the JPEG tables that all tiles share, empty where each has its own.
     """
@@ -97,11 +101,11 @@ def _table(page: Any) -> TileTable:
 
 def _problem(page: Any, table: TileTable) -> str | None:
     """Why these tiles are not plain 8-bit colours in a compression decoded here; None if they are."""
-    colours = (RGB, YCBCR) if table.compression == JPEG else (RGB,)
+    colours = (RGB,) if table.compression in LOSSLESS else (RGB, YCBCR)
     rows = -(-table.size[1] // table.tile[1])
     plain = (page.bitspersample, page.samplesperpixel, page.planarconfig, page.sampleformat) == (8, 3, 1, 1)
     upright = all(page.tags[tag].value == 1 for tag in (266, 274) if tag in page.tags)
-    if table.compression not in (NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE):
+    if table.compression not in (*LOSSLESS, JPEG, APERIO_YCBCR, APERIO_RGB):
         return f"compression {table.compression}"
     if not plain or not upright or page.imagedepth != 1:
         return "not three interleaved samples of 8 bits, upright"
