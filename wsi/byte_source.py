@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -50,6 +52,23 @@ class FileBytes:
     def close(self) -> None:
         """Dropped, not closed: a thread that still reads keeps the file open until it is done."""
         self._file = None
+
+
+class JoinedBytes:
+    """Several files as if one followed the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.starts = [0, *itertools.accumulate(path.stat().st_size for path in paths)][:-1]
+        self._files = [FileBytes(path) for path in paths]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes there; none beyond the end of the file in which they begin."""
+        number = bisect_right(self.starts, offset) - 1
+        return self._files[number].read(offset - self.starts[number], count)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
 
 
 class _Open:

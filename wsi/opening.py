@@ -19,7 +19,7 @@ from .tiled_reader import open_tiled
 
 log = logging.getLogger(__name__)
 
-PLAIN_TILES = frozenset({"aperio", "generic-tiff", "philips"})
+PLAIN_TILES = frozenset({"aperio", "dicom", "generic-tiff", "philips"})
 """OpenSlide's names of the formats whose levels are grids of tiles that touch and do not overlap."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -66,7 +66,7 @@ def open_reader(path: Path) -> Reader:
 def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
     """The tiles decoded here where that gives OpenSlide's pixels; OpenSlide itself everywhere else."""
     if reader.facts.format not in PLAIN_TILES:
-        log.debug("Read by OpenSlide: a format other than plainly tiled TIFF.")
+        log.debug("Read by OpenSlide: a format other than plainly tiled TIFF or DICOM.")
         return reader
     try:
         tiled = open_tiled(path, reader.facts)

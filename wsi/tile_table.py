@@ -1,10 +1,10 @@
-"""Where a tiled TIFF keeps its compressed tiles: read once, then plain numbers."""
+"""Where a slide keeps its compressed tiles, and how a tiled TIFF says so: read once, then plain numbers."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .quiet import silent_tifffile
 from .tiff_facts import BROKEN_TIFF, MAX_PAGES, RGB, YCBCR
 
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE = 1, 5, 7, 8, 32946
-APERIO_YCBCR, APERIO_RGB = 33003, 33005
+JPEG2000_YCBCR, JPEG2000 = 33003, 33005
 """JPEG 2000 codestreams, of which the first do not say that their components are YCbCr."""
 
 LOSSLESS = frozenset({NONE, LZW, DEFLATE, OLD_DEFLATE})
@@ -23,7 +23,7 @@ MAX_TILE_PX = 4 << 20
 """A larger tile would make every patch on it cost its memory."""
 
 WHOLE_TILE = 16
-"""TIFF tiles are multiples of this many px, so that blocks of 8 px end where tiles do."""
+"""Tiles are multiples of this many px, so that blocks of 8 px end where tiles do."""
 
 
 class UnusualLayoutError(Exception):
@@ -43,6 +43,7 @@ class TileTable:
         photometric: 2 for RGB, 6 for YCbCr; JPEG 2000 tells by its compression instead.
         predictor: 1 for none, 2 for differences along a row.
         tables: the JPEG tables that all tiles share, empty where each has its own.
+        in_items: whether each tile begins with the tag and length of the DICOM item that it is.
     """
 
     size: tuple[int, int]
@@ -53,11 +54,16 @@ class TileTable:
     photometric: int
     predictor: int
     tables: bytes
+    in_items: bool = False
 
     @property
     def columns(self) -> int:
         """Tiles in a row."""
         return -(-self.size[0] // self.tile[0])
+
+    def moved(self, by: int) -> TileTable:
+        """The same tiles so many bytes further on."""
+        return replace(self, offsets=self.offsets + by)
 
 
 def read_tables(path: Path, sizes: Sequence[tuple[int, int]]) -> tuple[TileTable, ...]:
@@ -96,23 +102,32 @@ def _table(page: Any) -> TileTable:
     )
     if problem := _problem(page, table):
         raise UnusualLayoutError(problem)
+    check(table)
     return table
+
+
+def check(table: TileTable) -> None:
+    """That tiles and list of tiles are of sizes decoded here.
+
+    Raises:
+        UnusualLayoutError: they are not.
+    """
+    if any(side % WHOLE_TILE for side in table.tile) or not 0 < table.tile[0] * table.tile[1] <= MAX_TILE_PX:
+        raise UnusualLayoutError(f"tiles of {table.tile[0]} x {table.tile[1]} px")
+    rows = -(-table.size[1] // table.tile[1])
+    if not len(table.offsets) == len(table.counts) == table.columns * rows:
+        raise UnusualLayoutError("a list of tiles of the wrong length")
 
 
 def _problem(page: Any, table: TileTable) -> str | None:
     """Why these tiles are not plain 8-bit colours in a compression decoded here; None if they are."""
     colours = (RGB,) if table.compression in LOSSLESS else (RGB, YCBCR)
-    rows = -(-table.size[1] // table.tile[1])
     plain = (page.bitspersample, page.samplesperpixel, page.planarconfig, page.sampleformat) == (8, 3, 1, 1)
     upright = all(page.tags[tag].value == 1 for tag in (266, 274) if tag in page.tags)
-    if table.compression not in (*LOSSLESS, JPEG, APERIO_YCBCR, APERIO_RGB):
+    if table.compression not in (*LOSSLESS, JPEG, JPEG2000_YCBCR, JPEG2000):
         return f"compression {table.compression}"
     if not plain or not upright or page.imagedepth != 1:
         return "not three interleaved samples of 8 bits, upright"
     if table.photometric not in colours or table.predictor not in (1, 2):
         return f"photometric {table.photometric} with predictor {table.predictor}"
-    if any(side % WHOLE_TILE for side in table.tile) or table.tile[0] * table.tile[1] > MAX_TILE_PX:
-        return f"tiles of {table.tile[0]} x {table.tile[1]} px"
-    if not len(table.offsets) == len(table.counts) == table.columns * rows:
-        return "a list of tiles of the wrong length"
     return None

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ReadFailed
-from .byte_source import ByteSource, FileBytes, read_spans
+from .byte_source import ByteSource, FileBytes, JoinedBytes, read_spans
+from .dicom_tiles import read_frames
 from .reader import Facts, LevelBox, Rgba, clip
 from .resample import average
 from .tile_cache import TileCache, TileRoom
@@ -179,18 +180,27 @@ class TiledReader:
 
 
 def open_tiled(path: Path, facts: Facts) -> TiledReader:
-    """The reader for a TIFF of which everything but the pixels is known.
+    """The reader for a TIFF or DICOM slide of which everything but the pixels is known.
 
     Raises:
         UnusualLayoutError: it is better left to OpenSlide.
     """
-    tables = read_tables(path, [level.size for level in facts.levels])
-    source = FileBytes(path)
+    source, tables = _tiles(path, facts)
     try:
         return TiledReader(facts, source, tables)
     except BaseException:
         source.close()
         raise
+
+
+def _tiles(path: Path, facts: Facts) -> tuple[ByteSource, list[TileTable]]:
+    sizes = [level.size for level in facts.levels]
+    if facts.format != "dicom":
+        tables = read_tables(path, sizes)
+        return FileBytes(path), list(tables)
+    frames = read_frames(path, sizes)
+    joined = JoinedBytes([file for file, _ in frames])
+    return joined, [table.moved(start) for (_, table), start in zip(frames, joined.starts, strict=True)]
 
 
 def _scales(source: ByteSource, table: TileTable, codec: Codec) -> tuple[int, ...]:
