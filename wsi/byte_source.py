@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import ReadFailed
 
@@ -52,6 +53,29 @@ class FileBytes:
     def close(self) -> None:
         """Dropped, not closed: a thread that still reads keeps the file open until it is done."""
         self._file = None
+
+
+class ByteFile(io.RawIOBase):
+    """A source as a file to read, for libraries that want one."""
+
+    def __init__(self, source: ByteSource, size: int) -> None:
+        self._source, self._size, self._at = source, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._source.read(self._at, len(buffer))
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
 
 
 class JoinedBytes:

@@ -108,6 +108,8 @@ def _table(volume: _Volume) -> TileTable:
         raise UnusualLayoutError(f"another {what} than is decoded here")
     with open(volume.path, "rb") as file:
         offsets, counts = _frames(file, volume, plain=compression == NONE)
+    if len(offsets) != int(header.NumberOfFrames):
+        raise UnusualLayoutError("another number of items than of frames")
     table = TileTable(
         size=volume.size,
         tile=(int(header.Columns), int(header.Rows)),
@@ -148,13 +150,14 @@ def _items(file: BinaryIO, header: Any, number: int) -> Spans:
         return first + begins.astype(np.int64), lengths.astype(np.int64) + HEADER
     if len(offsets) != number or (np.diff(offsets) <= 0).any():
         return _stepping(file, first, number)
-    file.seek(first + int(offsets[-1]))
-    ends = np.append(offsets[1:], offsets[-1] + HEADER + _item(file)[1])
-    return first + offsets, ends - offsets
+    begins, counts = _stepping(file, first + int(offsets[-1]), 1)
+    if len(begins) != 1:
+        raise UnusualLayoutError("a frame cut into several items")
+    return first + offsets, np.append(np.diff(offsets), counts)
 
 
 def _stepping(file: BinaryIO, at: int, number: int) -> Spans:
-    """Item by item; there is one more than wanted where a frame was cut into several."""
+    """Item by item; one more than wanted is found where a frame was cut into several."""
     begins, counts = [], []
     for _ in range(number + 1):
         file.seek(at)

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import ReadFailed
+from ..identity import content_identity, sampled_identity
 from .dicom_files import series_files
+from .remote_bytes import RemoteBytes
+
+
+def identity_of(path: Path | str, kind: str) -> str:
+    """Hex sha256 of the content of the slide at a path, or of parts of it at a URL (a str).
+
+    Raises:
+        InputNotFound, UnsupportedFormat: see `RemoteBytes`.
+        ReadFailed: the server does not answer any more.
+    """
+    if isinstance(path, Path):
+        return content_identity(files_of(path, kind))
+    source = RemoteBytes(path)
+    try:
+        return sampled_identity(source.size, source.read_many)
+    except OSError:
+        raise ReadFailed("The server does not answer any more.") from None
 
 
 def files_of(path: Path, kind: str) -> list[Path]:

@@ -13,9 +13,10 @@ from .openslide_reader import OpenSlideReader
 from .picture_reader import PictureReader
 from .reader import Reader
 from .tiff_facts import CONVERT, PALETTE, TiffFacts, inspect_tiff
+from .tiff_pyramid import is_ome
 from .tiffslide_reader import TiffSlideReader
 from .tile_table import UnusualLayoutError
-from .tiled_reader import open_tiled
+from .tiled_opening import open_pyramid, open_tiled
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,9 @@ def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
     if reader.facts.format not in PLAIN_TILES:
         log.debug("Read by OpenSlide: a format other than plainly tiled TIFF or DICOM.")
         return reader
+    nested = reader.facts.format == "generic-tiff" and is_ome(path)
     try:
-        tiled = open_tiled(path, reader.facts)
+        tiled = open_pyramid(path) if nested else open_tiled(path, reader.facts)
     except UnusualLayoutError as reason:
         log.debug("Read by OpenSlide: %s.", reason)
         return reader

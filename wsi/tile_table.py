@@ -77,7 +77,7 @@ def read_tables(path: Path, sizes: Sequence[tuple[int, int]]) -> tuple[TileTable
     try:
         with silent_tifffile(), TiffFile(path) as tiff:
             pages = [page for page in itertools.islice(tiff.pages, MAX_PAGES) if page.is_tiled]
-            return tuple(_table(_only(pages, size)) for size in sizes)
+            return tuple(table_of(_only(pages, size)) for size in sizes)
     except BROKEN_TIFF:
         raise UnusualLayoutError("its directories cannot be indexed") from None
 
@@ -89,7 +89,12 @@ def _only(pages: list[Any], size: tuple[int, int]) -> Any:
     return found[0]
 
 
-def _table(page: Any) -> TileTable:
+def table_of(page: Any) -> TileTable:
+    """The table of one of tifffile's pages.
+
+    Raises:
+        UnusualLayoutError: it is not made of tiles that are decoded here.
+    """
     table = TileTable(
         size=(int(page.imagewidth), int(page.imagelength)),
         tile=(int(page.tilewidth), int(page.tilelength)),

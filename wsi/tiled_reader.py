@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ReadFailed
-from .byte_source import ByteSource, FileBytes, JoinedBytes, read_spans
-from .dicom_tiles import read_frames
+from .byte_source import ByteSource, read_spans
 from .reader import Facts, LevelBox, Rgba, clip
 from .resample import average
 from .tile_cache import TileCache, TileRoom
 from .tile_codecs import Codec, Packed, Tile, codec_for
-from .tile_table import TileTable, UnusualLayoutError, read_tables
+from .tile_table import TileTable, UnusualLayoutError
 
 CACHE_BYTES = 128 << 20
 """Half of it for patches: two rows of 256 px tiles of tissue 43,000 px wide at full scale, 87,000 px at
@@ -177,30 +175,6 @@ class TiledReader:
         count = int(table.counts[tile])
         longest = MAX_RATIO * 3 * table.tile[0] * table.tile[1]
         return int(table.offsets[tile]), count if count <= longest else 0
-
-
-def open_tiled(path: Path, facts: Facts) -> TiledReader:
-    """The reader for a TIFF or DICOM slide of which everything but the pixels is known.
-
-    Raises:
-        UnusualLayoutError: it is better left to OpenSlide.
-    """
-    source, tables = _tiles(path, facts)
-    try:
-        return TiledReader(facts, source, tables)
-    except BaseException:
-        source.close()
-        raise
-
-
-def _tiles(path: Path, facts: Facts) -> tuple[ByteSource, list[TileTable]]:
-    sizes = [level.size for level in facts.levels]
-    if facts.format != "dicom":
-        tables = read_tables(path, sizes)
-        return FileBytes(path), list(tables)
-    frames = read_frames(path, sizes)
-    joined = JoinedBytes([file for file, _ in frames])
-    return joined, [table.moved(start) for (_, table), start in zip(frames, joined.starts, strict=True)]
 
 
 def _scales(source: ByteSource, table: TileTable, codec: Codec) -> tuple[int, ...]:

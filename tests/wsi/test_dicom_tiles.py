@@ -9,7 +9,7 @@ import pytest
 from slidestream.errors import ReadFailed
 from slidestream.geometry import Region
 from slidestream.wsi import open_slide
-from slidestream.wsi.dicom_tiles import read_frames
+from slidestream.wsi.dicom_tiles import ITEM, read_frames
 from slidestream.wsi.openslide_reader import OpenSlideReader
 from slidestream.wsi.tile_codecs import codec_for
 from slidestream.wsi.tile_table import UnusualLayoutError
@@ -131,11 +131,12 @@ def test_frames_of_odd_sizes_are_left_to_openslide_and_said(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("how", "elements", "reason"),
     [
-        (ds.Layout(pieces=3, offsets="none"), {}, "a list of tiles of the wrong length"),
+        (ds.Layout(pieces=3, offsets="none"), {}, "another number of items"),
+        (ds.Layout(pieces=2), {}, "a frame cut into several items"),
         (ds.Layout(), {"ConcatenationUID": "1.2.3"}, "another ConcatenationUID"),
         (ds.Layout(), {"DimensionOrganizationType": "TILED_SPARSE"}, "another DimensionOrganizationType"),
         (ds.Layout(), {"PhotometricInterpretation": "YBR_PARTIAL_420"}, "another transfer syntax or colour"),
-        (ds.Layout(), {"NumberOfFrames": 29}, "a list of tiles of the wrong length"),
+        (ds.Layout(), {"NumberOfFrames": 29}, "another number of items"),
         (ds.Layout(), {"TotalPixelMatrixFocalPlanes": 2}, "another TotalPixelMatrixFocalPlanes"),
         (ds.Layout(), {"TotalPixelMatrixRows": 999}, "0 instances have the size of one level"),
     ],
@@ -148,14 +149,17 @@ def test_other_ways_to_store_frames_are_not_taken_for_these(tmp_path, how, eleme
 
 def test_a_frame_cut_in_two_is_never_decoded(tmp_path):
     """Its bytes hold the header of its second item, of which a JPEG decoder would make false pixels."""
-    path = ds.write(tmp_path / "slide", [js.tissue(SIZE)], ds.Layout(pieces=2))
+    path = ds.write(tmp_path / "slide", [js.tissue(SIZE)], ds.Layout())
     ((_, table),) = read_frames(path, [SIZE])
-    data = path.read_bytes()
-    for offset, count in zip(table.offsets, table.counts, strict=True):
-        frame = data[offset : offset + count]
-        assert not codec_for(table).scales(frame)
-        with pytest.raises(ReadFailed):
-            codec_for(table).decode(frame, 1, np.empty((128, 128, 3), np.uint8))
+    codec, data = codec_for(table), path.read_bytes()
+    offset, count = int(table.offsets[3]), int(table.counts[3])
+    frame = data[offset : offset + count]
+    parts = frame[8:1008], frame[1008:]
+    cut = b"".join(ITEM + len(part).to_bytes(4, "little") + part for part in parts)
+    assert codec.scales(frame)
+    assert not codec.scales(cut)
+    with pytest.raises(ReadFailed):
+        codec.decode(cut, 1, np.empty((128, 128, 3), np.uint8))
 
 
 def test_a_table_of_offsets_that_wraps_is_not_believed(tmp_path):
