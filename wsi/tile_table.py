@@ -61,13 +61,31 @@ class TileTable:
         """Tiles in a row."""
         return -(-self.size[0] // self.tile[0])
 
+    def cropped(self, size: tuple[int, int]) -> TileTable:
+        """The tiles of a level that ends sooner.
+
+        Raises:
+            UnusualLayoutError: it does not.
+        """
+        if size == self.size:
+            return self
+        if size[0] > self.size[0] or size[1] > self.size[1]:
+            raise UnusualLayoutError("a directory smaller than its level")
+        columns, rows = (-(-side // tile) for side, tile in zip(size, self.tile, strict=True))
+        inside = np.s_[:rows, :columns]
+        offsets, counts = (list_.reshape(-1, self.columns)[inside] for list_ in (self.offsets, self.counts))
+        return replace(self, size=size, offsets=offsets.ravel(), counts=counts.ravel())
+
     def moved(self, by: int) -> TileTable:
         """The same tiles so many bytes further on."""
         return replace(self, offsets=self.offsets + by)
 
 
-def read_tables(path: Path, sizes: Sequence[tuple[int, int]]) -> tuple[TileTable, ...]:
+def read_tables(path: Path, sizes: Sequence[tuple[int, int]], padded: bool = False) -> tuple[TileTable, ...]:
     """The tables of the levels with these sizes, in px; of other pictures in the file only the size is seen.
+
+    `padded` says that directories state the size of their tiles together (Philips), which tells levels
+    apart no longer: then each tiled directory is a level, in that order.
 
     Raises:
         UnusualLayoutError: a level is not exactly one tiled directory of 8-bit RGB or YCbCr tiles.
@@ -77,7 +95,10 @@ def read_tables(path: Path, sizes: Sequence[tuple[int, int]]) -> tuple[TileTable
     try:
         with silent_tifffile(), TiffFile(path) as tiff:
             pages = [page for page in itertools.islice(tiff.pages, MAX_PAGES) if page.is_tiled]
-            return tuple(table_of(_only(pages, size)) for size in sizes)
+            if padded and len(pages) != len(sizes):
+                raise UnusualLayoutError(f"{len(pages)} tiled directories for {len(sizes)} levels")
+            chosen = pages if padded else [_only(pages, size) for size in sizes]
+            return tuple(table_of(page).cropped(size) for page, size in zip(chosen, sizes, strict=True))
     except BROKEN_TIFF:
         raise UnusualLayoutError("its directories cannot be indexed") from None
 

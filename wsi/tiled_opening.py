@@ -24,7 +24,7 @@ def open_tiled(path: Path, facts: Facts) -> TiledReader:
     """
     sizes = [level.size for level in facts.levels]
     if facts.format != "dicom":
-        tables = read_tables(path, sizes)
+        tables = read_tables(path, sizes, padded=facts.format == "philips")
         return _over(FileBytes(path), facts, tables)
     frames = read_frames(path, sizes)
     source = JoinedBytes([file for file, _ in frames])

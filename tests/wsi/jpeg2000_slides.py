@@ -13,6 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import jpeg_slides as js
+
 Pixels = NDArray[np.uint8]
 YCBCR, RGB = 33003, 33005
 
@@ -36,7 +38,7 @@ def write(path: Path, levels: list[Pixels], how: Layout) -> Path:
     """A pyramid at 0.5 µm per px as Aperio describes it; tiles at the far borders are padded with green."""
     with tifffile.TiffWriter(path) as tiff:
         for number, pixels in enumerate(levels):
-            encoded = [encode(tile, how) for tile in _tiles(pixels, how.tile)]
+            encoded = [encode(tile, how) for tile in js.tiles(pixels, how.tile)]
             missing = how.missing if number == 0 else ()
             tiff.write(
                 iter([b"" if i in missing else tile for i, tile in enumerate(encoded)]),
@@ -81,15 +83,3 @@ def _together(planes: list[bytes], chroma: tuple[int, int]) -> bytes:
     part = struct.pack(">2sHHIBB", b"\xff\x90", 10, 0, len(packets) + 14, 0, 1)
     head = head[:4] + struct.pack(">H", len(sizes) + 2) + sizes
     return head + rest + part + b"\xff\x93" + packets + b"\xff\xd9"
-
-
-def _tiles(pixels: Pixels, side: int) -> list[Pixels]:
-    height, width = pixels.shape[:2]
-    found = []
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            tile = np.full((side, side, 3), (0, 255, 0), np.uint8)
-            part = pixels[y : y + side, x : x + side]
-            tile[: part.shape[0], : part.shape[1]] = part
-            found.append(tile)
-    return found

@@ -101,16 +101,19 @@ def overwrite(path: Path, tile: int, content: bytes) -> None:
         file.write(content)
 
 
+def padded(pixels: Pixels, side: int) -> Pixels:
+    """The picture up to the end of its last tiles, in green."""
+    height, width = (-(-length // side) * side for length in pixels.shape[:2])
+    whole = np.full((height, width, 3), (0, 255, 0), np.uint8)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return whole
+
+
 def tiles(pixels: Pixels, side: int) -> list[Pixels]:
-    height, width = pixels.shape[:2]
-    found = []
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            tile = np.full((side, side, 3), (0, 255, 0), np.uint8)
-            part = pixels[y : y + side, x : x + side]
-            tile[: part.shape[0], : part.shape[1]] = part
-            found.append(tile)
-    return found
+    """Tiles row by row, those at the far borders padded."""
+    whole = padded(pixels, side)
+    corners = [(y, x) for y in range(0, whole.shape[0], side) for x in range(0, whole.shape[1], side)]
+    return [whole[y : y + side, x : x + side].copy() for y, x in corners]
 
 
 def encode(tile: Pixels, how: Layout) -> bytes:
