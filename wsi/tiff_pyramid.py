@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from .levels import make_levels, true_downsample
 from .quiet import silent_tifffile
 from .reader import Facts, parse_number, parse_power
@@ -80,7 +82,20 @@ def _pyramid(pages: list[Any]) -> tuple[Facts, tuple[TileTable, ...]]:
         power = parse_power(_aperio(text, "AppMag"))
     elif kind == "ome-tiff":
         mpp = _ome_mpp(_text(pages[0], 270), tables[0].size) or mpp
-    return Facts(kind, make_levels([table.size for table in tables]), mpp, None, power), tables
+    return Facts(kind, make_levels([table.size for table in tables]), mpp, _bounds(tables[0]), power), tables
+
+
+def _bounds(table: TileTable) -> tuple[float, float, float, float] | None:
+    """Around the tiles that are there, as OpenSlide states it of a TIFF; None if that is everything."""
+    present = table.counts.reshape(-1, table.columns) > 0
+    if not present.any():
+        return None
+    rows, columns = (np.flatnonzero(present.any(axis)) for axis in (1, 0))
+    left, top = int(columns[0]) * table.tile[0], int(rows[0]) * table.tile[1]
+    right = min((int(columns[-1]) + 1) * table.tile[0], table.size[0])
+    bottom = min((int(rows[-1]) + 1) * table.tile[1], table.size[1])
+    found = (float(left), float(top), float(right - left), float(bottom - top))
+    return None if found == (0.0, 0.0, *map(float, table.size)) else found
 
 
 def _kind(first: Any) -> str:

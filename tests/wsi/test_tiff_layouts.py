@@ -125,3 +125,11 @@ def test_what_openslide_knows_is_found_alike(real):
             assert float(facts.mpp[0]) == pytest.approx(float(oracle.properties["openslide.mpp-x"]))
             power = oracle.properties.get("openslide.objective-power")
             assert facts.objective_power == (float(power) if power else None)
+
+
+@pytest.mark.parametrize("missing", [{0}, {0, 1, 2, 3}, {0, 4, 8, 3, 7, 11, 2}, set(range(11)), set()])
+def test_the_scanned_part_is_found_alike(tmp_path, missing):
+    """4 x 3 tiles."""
+    path = js.write(tmp_path / "a.tiff", js.tissue((500, 350)), js.Layout(128, missing=frozenset(missing)))
+    with open_slide(path) as slide:
+        assert read_pyramid(path)[0].bounds == slide._reader.facts.bounds
