@@ -27,16 +27,16 @@ def content_identity(paths: Sequence[Path]) -> str:
 
 
 def sampled_identity(size: int, read: Callable[[list[tuple[int, int]]], list[bytes]]) -> str:
-    """As `content_identity` of one large file, but for any size: at most 6 MiB are read.
+    """As `content_identity` of one file, but also of one below 64 MiB at most 6 MiB are read.
 
-    So a file below 64 MiB has another identity here than its copy on a disk.
+    So a file between these sizes has another identity here than where it is read from a disk.
 
     Args:
         size: of the file in bytes.
         read: gives the bytes of every (start, length).
     """
     digest = hashlib.sha256(str(size).encode())
-    for part in read(_samples(size)):
+    for part in read(_samples(size) if size > 2 * END + SAMPLES * BLOCK else [(0, size)]):
         digest.update(part)
     return hashlib.sha256(digest.digest()).hexdigest()
 
@@ -57,6 +57,5 @@ def _file_digest(path: Path) -> bytes:
 
 def _samples(size: int) -> list[tuple[int, int]]:
     """(start, length) of the parts that stand for a large file."""
-    end, block = min(END, size), min(BLOCK, size)
-    middle = [(i * (size - block) // (SAMPLES - 1), block) for i in range(SAMPLES)]
-    return [(0, end), *middle, (size - end, end)]
+    middle = [(i * (size - BLOCK) // (SAMPLES - 1), BLOCK) for i in range(SAMPLES)]
+    return [(0, END), *middle, (size - END, END)]

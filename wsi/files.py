@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import ReadFailed
 from ..identity import content_identity, sampled_identity
 from .dicom_files import series_files
-from .remote_bytes import RemoteBytes
+from .remote_bytes import RemoteBytes, unreachable
 
 
 def identity_of(path: Path | str, kind: str) -> str:
@@ -15,7 +14,6 @@ def identity_of(path: Path | str, kind: str) -> str:
 
     Raises:
         InputNotFound, UnsupportedFormat: see `RemoteBytes`.
-        ReadFailed: the server does not answer any more.
     """
     if isinstance(path, Path):
         return content_identity(files_of(path, kind))
@@ -23,7 +21,7 @@ def identity_of(path: Path | str, kind: str) -> str:
     try:
         return sampled_identity(source.size, source.read_many)
     except OSError:
-        raise ReadFailed("The server does not answer any more.") from None
+        raise unreachable(path) from None
 
 
 def files_of(path: Path, kind: str) -> list[Path]:

@@ -68,9 +68,12 @@ class RemoteBytes:
         except FileNotFoundError:
             raise InputNotFound(f"There is no {_shown(url)} to be read.", "Check the address.") from None
         except OSError as error:
-            raise InputNotFound(
-                f"{_shown(url)} cannot be reached ({error}).", "Check the address and the network."
-            ) from None
+            raise unreachable(url, f" ({error})") from None
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last read failed, however often it was tried."""
+        return self._attempts == 1
 
     def read(self, offset: int, count: int) -> bytes:
         end = min(offset + count, self.size)
@@ -153,6 +156,11 @@ class RemoteBytes:
                 return result
         self._attempts = 1
         raise OSError(problem)
+
+
+def unreachable(url: str, why: str = "") -> InputNotFound:
+    """The error for a server that does not answer, or not any more."""
+    return InputNotFound(f"{_shown(url)} cannot be reached{why}.", "Check the address and the network.")
 
 
 def _answered(error: FileNotFoundError) -> bool:

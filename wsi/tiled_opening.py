@@ -10,7 +10,7 @@ from ..errors import UnsupportedFormat
 from .byte_source import ByteFile, ByteSource, FileBytes, JoinedBytes
 from .dicom_tiles import read_frames
 from .reader import Facts
-from .remote_bytes import COPY, RemoteBytes
+from .remote_bytes import COPY, RemoteBytes, unreachable
 from .tiff_pyramid import read_pyramid
 from .tile_table import TileTable, UnusualLayoutError, read_tables
 from .tiled_reader import TiledReader
@@ -50,9 +50,13 @@ def open_remote(url: str) -> TiledReader:
     """
     source = RemoteBytes(url)
     try:
+        if source.read(0, 2) not in (b"II", b"MM"):
+            raise UnusualLayoutError("it is no TIFF")
         facts, tables = read_pyramid(io.BufferedReader(ByteFile(source, source.size)))
         return _over(source, facts, tables)
-    except UnusualLayoutError as reason:
+    except (OSError, UnusualLayoutError) as reason:
+        if source.silent:  # then directories that could not be read prove nothing
+            raise unreachable(url) from None
         raise UnsupportedFormat(f"A file that cannot be read from a URL: {reason}.", COPY) from None
 
 
