@@ -89,7 +89,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Served
         handler = type("Bound", (Handler,), {"folder": folder, "state": state})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         state.url = f"http://127.0.0.1:{server.server_port}"
         return state
