@@ -50,7 +50,10 @@ def _facts(item: Input) -> dict[str, Any]:
 
 def _phi(item: Input) -> dict[str, Any]:
     from ..wsi.identifying import identifying_kinds
+    from ..wsi.remote_bytes import url_of
 
+    if url_of(item.path):
+        return {"identifying": ["not looked for behind a URL"]}
     return {"identifying": identifying_kinds(Path(item.path))} if item.kind == "slide" else {}
 
 

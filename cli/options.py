@@ -10,7 +10,7 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Inputs = Annotated[
     list[Path],
-    typer.Argument(metavar="INPUT...", help="Slide files, folders, or a manifest CSV (path, ...)."),
+    typer.Argument(metavar="INPUT...", help="Slide files, folders, URLs, or a manifest CSV (path, ...)."),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 HeadFolder = Annotated[Path, typer.Option("--head", help="A head folder made by `slidestream train`.")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..spec import Spec
 from ..wsi.dicom_files import is_dicom
+from ..wsi.remote_bytes import url_of
 from .dicom import group_dicom
 
 _TIFF_SUFFIXES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".scn", ".bif", ".svslide", ".qptiff")
@@ -26,7 +27,7 @@ class Input(Spec):
 
     Attributes:
         slide_id: unique within the run.
-        path: the file to open; for a DICOM series, one of its files.
+        path: the file to open; for a DICOM series, one of its files; or a URL.
         kind: "slide" or "volume".
         mpp: the slide's own µm per px from the user, or None to take the file's.
     """
@@ -66,6 +67,9 @@ def find_inputs(arguments: Sequence[Path], slide_mpp: float | None = None) -> Fo
     candidates: list[_Candidate] = []
     ignored: list[Path] = []
     for argument in arguments:
+        if url_of(argument):
+            candidates.append(_Candidate(argument, Path(argument.parts[0]), "slide"))
+            continue
         if not argument.exists():
             raise UsageError(f"There is no {argument}.", "Give slide files, folders or a manifest CSV.")
         if argument.suffix.lower() == ".csv":
@@ -143,17 +147,21 @@ def _from_manifest(manifest: Path) -> list[_Candidate]:
         rows = list(reader)
     candidates = []
     for number, row in enumerate(rows, start=2):
-        path = manifest.parent / (row["path"] or "").strip()
+        path = _place((row["path"] or "").strip(), manifest)
         if not (row["path"] or "").strip():
             raise UsageError(f"{manifest}, line {number}: the path is empty.")
         kind = _from_files([path], manifest.parent)[0].kind if path.is_file() else "slide"
         if path.is_dir():
             kind = "volume"
         name = (row.get("slide_id") or "").strip()
-        candidates.append(
-            _Candidate(path, manifest.parent, kind, name, _mpp(row.get("mpp"), manifest, number))
-        )
+        root = Path(path.parts[0]) if url_of(path) else manifest.parent
+        candidates.append(_Candidate(path, root, kind, name, _mpp(row.get("mpp"), manifest, number)))
     return candidates
+
+
+def _place(text: str, manifest: Path) -> Path:
+    """A path is relative to the manifest, a URL to nothing."""
+    return Path(text) if url_of(text) else manifest.parent / text
 
 
 def _mpp(text: str | None, manifest: Path, number: int) -> float | None:
@@ -178,10 +186,13 @@ def _named(candidates: list[_Candidate]) -> list[Input]:
     stems = [printable(c.name or _stem(c.path)) for c in candidates]
     count = Counter(stems)
     names = [
-        stem if count[stem] == 1 or c.name else printable(c.path.relative_to(c.root).as_posix())
+        stem if count[stem] == 1 or c.name else printable(_shown(c.path).relative_to(c.root).as_posix())
         for stem, c in zip(stems, candidates, strict=True)
     ]
-    inputs = [Input(name, str(c.path), c.kind, c.mpp) for name, c in zip(names, candidates, strict=True)]
+    inputs = [
+        Input(name, url_of(c.path) or str(c.path), c.kind, c.mpp)
+        for name, c in zip(names, candidates, strict=True)
+    ]
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise UsageError(
@@ -192,7 +203,13 @@ def _named(candidates: list[_Candidate]) -> list[Input]:
 
 
 def _stem(path: Path) -> str:
+    path = _shown(path)
     return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def _shown(path: Path) -> Path:
+    """Without what follows a question mark in a URL: it may be a key."""
+    return Path(str(path).partition("?")[0]) if url_of(path) else path
 
 
 def printable(text: str) -> str:

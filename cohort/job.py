@@ -11,6 +11,7 @@ from ..features.card import EncoderCard
 from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
+from ..wsi.remote_bytes import url_of
 from ..wsi.slide import Slide, open_slide
 from .config import Execution, RunConfig
 from .inputs import Input
@@ -27,6 +28,8 @@ def open_source(item: Input, scaling: Asked = "auto") -> Slide | Volume:
     Raises:
         InputError: it cannot be opened or has no plausible spacing.
     """
+    if url_of(item.path):
+        return open_slide(item.path, item.mpp)
     path = Path(item.path)
     if not path.exists():
         raise InputNotFound(f"There is no file {path.name}.", "Check the path in the manifest.")

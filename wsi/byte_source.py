@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import ReadFailed
 
@@ -50,6 +53,46 @@ class FileBytes:
     def close(self) -> None:
         """Dropped, not closed: a thread that still reads keeps the file open until it is done."""
         self._file = None
+
+
+class ByteFile(io.RawIOBase):
+    """A source as a file to read, for libraries that want one."""
+
+    def __init__(self, source: ByteSource, size: int) -> None:
+        self._source, self._size, self._at = source, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._source.read(self._at, len(buffer))
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
+class JoinedBytes:
+    """Several files as if one followed the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.starts = [0, *itertools.accumulate(path.stat().st_size for path in paths)][:-1]
+        self._files = [FileBytes(path) for path in paths]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes there; none beyond the end of the file in which they begin."""
+        number = bisect_right(self.starts, offset) - 1
+        return self._files[number].read(offset - self.starts[number], count)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
 
 
 class _Open:

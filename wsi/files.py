@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..identity import content_identity, sampled_identity
 from .dicom_files import series_files
+from .remote_bytes import RemoteBytes, unreachable
+
+
+def identity_of(path: Path | str, kind: str) -> str:
+    """Hex sha256 of the content of the slide at a path, or of parts of it at a URL (a str).
+
+    Raises:
+        InputNotFound, UnsupportedFormat: see `RemoteBytes`.
+    """
+    if isinstance(path, Path):
+        return content_identity(files_of(path, kind))
+    source = RemoteBytes(path)
+    try:
+        return sampled_identity(source.size, source.read_many)
+    except OSError:
+        raise unreachable(path) from None
 
 
 def files_of(path: Path, kind: str) -> list[Path]:

@@ -13,13 +13,14 @@ from .openslide_reader import OpenSlideReader
 from .picture_reader import PictureReader
 from .reader import Reader
 from .tiff_facts import CONVERT, PALETTE, TiffFacts, inspect_tiff
+from .tiff_pyramid import is_ome
 from .tiffslide_reader import TiffSlideReader
 from .tile_table import UnusualLayoutError
-from .tiled_reader import open_tiled
+from .tiled_opening import open_pyramid, open_tiled
 
 log = logging.getLogger(__name__)
 
-PLAIN_TILES = frozenset({"aperio", "generic-tiff", "philips"})
+PLAIN_TILES = frozenset({"aperio", "dicom", "generic-tiff", "philips"})
 """OpenSlide's names of the formats whose levels are grids of tiles that touch and do not overlap."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -66,10 +67,11 @@ def open_reader(path: Path) -> Reader:
 def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
     """The tiles decoded here where that gives OpenSlide's pixels; OpenSlide itself everywhere else."""
     if reader.facts.format not in PLAIN_TILES:
-        log.debug("Read by OpenSlide: a format other than plainly tiled TIFF.")
+        log.debug("Read by OpenSlide: a format other than plainly tiled TIFF or DICOM.")
         return reader
+    nested = reader.facts.format == "generic-tiff" and is_ome(path)
     try:
-        tiled = open_tiled(path, reader.facts)
+        tiled = open_pyramid(path) if nested else open_tiled(path, reader.facts)
     except UnusualLayoutError as reason:
         log.debug("Read by OpenSlide: %s.", reason)
         return reader

@@ -13,26 +13,27 @@ from numpy.typing import NDArray
 
 from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
-from ..identity import content_identity
 from ..status import read_one_by_one
 from .batch import read_batch
-from .files import files_of
+from .files import identity_of
 from .levels import Level
 from .mpp import MppInput, resolve_mpp
 from .opening import open_reader
 from .overview import survey
 from .reader import Reader
+from .remote_bytes import url_of
 from .sampling import sample
+from .tiled_opening import open_remote
 from .tiled_reader import TiledReader
 
 Pixels = NDArray[np.uint8]
 
 
 def open_slide(path: str | os.PathLike[str], mpp: MppInput = None) -> Slide:
-    """Open a slide file, or a folder that holds the DICOM instances of one slide.
+    """Open a slide file, a folder that holds the DICOM instances of one slide, or a TIFF behind a URL.
 
     Args:
-        path: the file or folder.
+        path: the file or folder, or a URL: https://, s3://, ... (needs `slidestream[remote]`).
         mpp: the slide's own µm per pixel, one number or (x, y); None takes what the file says.
 
     Raises:
@@ -42,11 +43,12 @@ def open_slide(path: str | os.PathLike[str], mpp: MppInput = None) -> Slide:
         MppMissing: neither the file nor the caller says how large a pixel is.
         MppImplausible: outside 0.05 to 20 µm, or x and y more than 10 % apart.
         LimitExceeded: a plain picture too large to hold in memory.
+        MissingExtra: a package that reads such URLs is not installed.
     """
-    path = Path(path)
-    reader = open_reader(path)
+    place = url_of(path) or Path(path)
+    reader = open_remote(place) if isinstance(place, str) else open_reader(place)
     try:
-        return Slide(path, reader, resolve_mpp(mpp, reader.facts.mpp))
+        return Slide(place, reader, resolve_mpp(mpp, reader.facts.mpp))
     except BaseException:
         reader.close()
         raise
@@ -59,11 +61,11 @@ class Slide:
     only what `properties` lists ever leaves this class. Coordinates are level-0 px, (x, y).
 
     Attributes:
-        path: as given to `open_slide`.
+        path: as given to `open_slide`; a URL is a str.
         mpp: (x, y), µm per level-0 px.
     """
 
-    def __init__(self, path: Path, reader: Reader, mpp: tuple[float, float]) -> None:
+    def __init__(self, path: Path | str, reader: Reader, mpp: tuple[float, float]) -> None:
         self.path = path
         self.mpp = mpp
         self._reader = reader
@@ -178,7 +180,7 @@ class Slide:
     def identity(self) -> str:
         """Hex sha256 of the content of every file that makes up the slide: no path, no time stamp."""
         if self._identity is None:
-            self._identity = content_identity(files_of(self.path, self.format))
+            self._identity = identity_of(self.path, self.format)
         return self._identity
 
     def describe(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from ..errors import ReadFailed
+from .jpeg2000 import Jpeg2000Codec
 from .tiff_facts import RGB
-from .tile_table import DEFLATE, JPEG, LZW, NONE, OLD_DEFLATE, TileTable
+from .tile_table import JPEG, JPEG2000, JPEG2000_YCBCR, LOSSLESS, LZW, NONE, TileTable
 
 Tile = NDArray[np.uint8]
 Packed = bytes | memoryview
@@ -43,6 +44,10 @@ class Codec(Protocol):
         Raises:
             ReadFailed: the bytes are no tile of that size.
         """
+        ...
+
+    def scales(self, data: Packed) -> tuple[int, ...]:
+        """By how much tiles like this one can be reduced, 1 first; empty if it is not what was stated."""
         ...
 
 
@@ -81,14 +86,14 @@ class JpegCodec:
             at += 2 + int.from_bytes(data[at + 2 : at + 4])
         return self.head + data[at:]
 
-    def subsampling(self, data: Packed) -> str | None:
-        """Of the chroma, as the tile itself says: "444", ...; None unless its size and colours are right."""
+    def scales(self, data: Packed) -> tuple[int, ...]:
+        """By the chroma subsampling that the tile itself states; empty unless its size and colours fit."""
         try:
             height, width, colours, subsampling = simplejpeg.decode_jpeg_header(self.stream(data))
         except ValueError:
-            return None
+            return ()
         fits = (width, height) == self.tile and colours == self.colours
-        return str(subsampling) if fits else None
+        return SCALES.get(subsampling, (1,)) if fits else ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,9 @@ class PlainCodec:
         else:
             out[:] = pixels
 
+    def scales(self, data: Packed) -> tuple[int, ...]:  # noqa: ARG002 - they have no header to look at
+        return (1,)
+
     def _unpack(self, data: Packed, length: int) -> Packed:
         if self.compression == NONE:
             return data[:length]
@@ -121,12 +129,44 @@ class PlainCodec:
             raise ReadFailed("A tile that is not Deflate.") from None
 
 
+@dataclass(frozen=True)
+class ItemCodec:
+    """Tiles that are items of a DICOM file, whose tag and length they begin with.
+
+    A frame that was cut into several items has the others' headers among its bytes, at which the
+    length shows it.
+    """
+
+    inner: Codec
+
+    def decode(self, data: Packed, scale: int, out: Tile) -> None:
+        if not _one_item(data):
+            raise ReadFailed("A frame that is not one item.")
+        self.inner.decode(data[8:], scale, out)
+
+    def scales(self, data: Packed) -> tuple[int, ...]:
+        return self.inner.scales(data[8:]) if _one_item(data) else ()
+
+
 def codec_for(table: TileTable) -> Codec:
     """The codec of a level; the table has been checked to be one of those below."""
+    codec = _codec(table)
+    return ItemCodec(codec) if table.in_items else codec
+
+
+def _codec(table: TileTable) -> Codec:
     if table.compression == JPEG:
         return JpegCodec(table.tile, _head(table), "RGB" if table.photometric == RGB else "YCbCr")
-    assert table.compression in (NONE, LZW, DEFLATE, OLD_DEFLATE)
+    if table.compression in (JPEG2000_YCBCR, JPEG2000):
+        return Jpeg2000Codec(table.tile, table.compression == JPEG2000_YCBCR)
+    assert table.compression in LOSSLESS
     return PlainCodec(table.tile, table.compression, table.predictor)
+
+
+def _one_item(data: Packed) -> bool:
+    """Whether the bytes are one item, but for the byte that makes its length even."""
+    length = int.from_bytes(data[4:8], "little")
+    return data[:4] == b"\xfe\xff\x00\xe0" and length - (len(data) - 8) in (0, 1)
 
 
 def _head(table: TileTable) -> bytes:

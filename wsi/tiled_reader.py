@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ReadFailed
-from .byte_source import ByteSource, FileBytes, read_spans
+from .byte_source import ByteSource, read_spans
 from .reader import Facts, LevelBox, Rgba, clip
 from .resample import average
 from .tile_cache import TileCache, TileRoom
-from .tile_codecs import SCALES, Codec, JpegCodec, Packed, Tile, codec_for
-from .tile_table import TileTable, UnusualLayoutError, read_tables
+from .tile_codecs import Codec, Packed, Tile, codec_for
+from .tile_table import TileTable, UnusualLayoutError
 
 CACHE_BYTES = 128 << 20
 """Half of it for patches: two rows of 256 px tiles of tissue 43,000 px wide at full scale, 87,000 px at
@@ -178,32 +177,14 @@ class TiledReader:
         return int(table.offsets[tile]), count if count <= longest else 0
 
 
-def open_tiled(path: Path, facts: Facts) -> TiledReader:
-    """The reader for a TIFF of which everything but the pixels is known.
-
-    Raises:
-        UnusualLayoutError: it is better left to OpenSlide.
-    """
-    tables = read_tables(path, [level.size for level in facts.levels])
-    source = FileBytes(path)
-    try:
-        return TiledReader(facts, source, tables)
-    except BaseException:
-        source.close()
-        raise
-
-
 def _scales(source: ByteSource, table: TileTable, codec: Codec) -> tuple[int, ...]:
     """By how much tiles of a level can be reduced while they are decoded, judged by one that is intact."""
-    if not isinstance(codec, JpegCodec):
-        return (1,)
     present = np.flatnonzero(table.counts > 0)
     for tile in present[[0, len(present) // 2, -1]] if len(present) else ():
         count = min(int(table.counts[tile]), MAX_RATIO * 3 * table.tile[0] * table.tile[1])
-        subsampling = codec.subsampling(source.read(int(table.offsets[tile]), count))
-        if subsampling:
-            return SCALES.get(subsampling, (1,))
-    raise UnusualLayoutError("tiles that are no JPEGs of the size and colours stated")
+        if scales := codec.scales(source.read(int(table.offsets[tile]), count)):
+            return scales
+    raise UnusualLayoutError("tiles that are not of the size and colours stated, or subsampled JPEG 2000")
 
 
 @lru_cache(maxsize=4096)

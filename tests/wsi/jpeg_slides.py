@@ -36,7 +36,7 @@ def tissue(size: tuple[int, int], seed: int = 0) -> Pixels:
 
 def write(path: Path, pixels: Pixels, how: Layout, description: str | None = None) -> Path:
     """One level at 0.5 µm per px; tiles at the far borders are padded with green."""
-    encoded = [_encode(tile, how) for tile in _tiles(pixels, how.tile)]
+    encoded = [encode(tile, how) for tile in tiles(pixels, how.tile)]
     options = {}
     if how.apart:
         options["extratags"] = [(347, 7, len(tables := split(encoded[0])[0]), tables, True)]
@@ -64,10 +64,10 @@ def full(pixels: Pixels, how: Layout) -> Pixels:
     height, width = pixels.shape[:2]
     columns = -(-width // how.tile)
     shown = np.full((-(-height // how.tile) * how.tile, columns * how.tile, 3), 255, np.uint8)
-    for i, tile in enumerate(_tiles(pixels, how.tile)):
+    for i, tile in enumerate(tiles(pixels, how.tile)):
         if i not in how.missing:
             y, x = (v * how.tile for v in divmod(i, columns))
-            shown[y : y + how.tile, x : x + how.tile] = imagecodecs.jpeg8_decode(_encode(tile, how))
+            shown[y : y + how.tile, x : x + how.tile] = imagecodecs.jpeg8_decode(encode(tile, how))
     return shown[:height, :width]
 
 
@@ -101,19 +101,22 @@ def overwrite(path: Path, tile: int, content: bytes) -> None:
         file.write(content)
 
 
-def _tiles(pixels: Pixels, side: int) -> list[Pixels]:
-    height, width = pixels.shape[:2]
-    found = []
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            tile = np.full((side, side, 3), (0, 255, 0), np.uint8)
-            part = pixels[y : y + side, x : x + side]
-            tile[: part.shape[0], : part.shape[1]] = part
-            found.append(tile)
-    return found
+def padded(pixels: Pixels, side: int) -> Pixels:
+    """The picture up to the end of its last tiles, in green."""
+    height, width = (-(-length // side) * side for length in pixels.shape[:2])
+    whole = np.full((height, width, 3), (0, 255, 0), np.uint8)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return whole
 
 
-def _encode(tile: Pixels, how: Layout) -> bytes:
+def tiles(pixels: Pixels, side: int) -> list[Pixels]:
+    """Tiles row by row, those at the far borders padded."""
+    whole = padded(pixels, side)
+    corners = [(y, x) for y in range(0, whole.shape[0], side) for x in range(0, whole.shape[1], side)]
+    return [whole[y : y + side, x : x + side].copy() for y, x in corners]
+
+
+def encode(tile: Pixels, how: Layout) -> bytes:
     return imagecodecs.jpeg8_encode(
         tile,
         level=how.quality,

@@ -95,8 +95,8 @@ def recolour(jpeg):
 
 
 def test_rgb_whose_components_are_not_named_keeps_its_colours(tmp_path, monkeypatch):
-    encode = js._encode
-    monkeypatch.setattr(js, "_encode", lambda tile, how: recolour(encode(tile, how)))
+    encode = js.encode
+    monkeypatch.setattr(js, "encode", lambda tile, how: recolour(encode(tile, how)))
     path = js.write(tmp_path / "a.tiff", js.tissue((500, 300)), js.Layout(colours="rgb"))
     assert_equals_openslide(path, grid((500, 300), 200), 200)
 

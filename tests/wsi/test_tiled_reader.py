@@ -11,7 +11,7 @@ import tifffile
 
 from slidestream.errors import ReadFailed
 from slidestream.geometry import Region
-from slidestream.wsi import byte_source, open_slide, tile_codecs, tiled_reader
+from slidestream.wsi import byte_source, open_slide, tile_codecs, tile_table, tiled_reader
 from slidestream.wsi.openslide_reader import OpenSlideReader
 from slidestream.wsi.tile_cache import TileRoom
 from slidestream.wsi.tiled_reader import TiledReader
@@ -95,7 +95,7 @@ def test_an_absurd_length_costs_one_tile_and_no_memory(clean, tmp_path, count):
     with open(broken, "r+b") as file:
         file.seek(at)
         file.write(count.to_bytes(4, "little"))
-    tables = tiled_reader.read_tables(broken, [SIZE])
+    tables = tile_table.read_tables(broken, [SIZE])
     with open_slide(clean) as slide:
         reader = TiledReader(slide._reader.facts, byte_source.FileBytes(broken), tables)
     request = tiled_reader.Request
