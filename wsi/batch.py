@@ -103,4 +103,4 @@ def _finish(job: _Job, out: Pixels) -> None:
         job.pixels[:h, w:] = job.pixels[:h, w - 1 : w]
         job.pixels[h:] = job.pixels[h - 1 : h]
     if job.how.crop is not None:
-        out[:] = resize(job.pixels, job.how.crop, job.how.out)
+        resize(job.pixels, job.how.crop, job.how.out, out)
