@@ -23,6 +23,12 @@ SlideMpp = Annotated[
         "Not the patch spacing: that is --mpp.",
     ),
 ]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="S", help="Seconds without a sign that fail an input. [default: 120]")
+]
+ReaderMemory = Annotated[
+    float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
+]
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
 ]

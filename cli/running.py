@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Inputs, Json, SlideMpp
+from .options import Inputs, Json, ReaderMemory, SlideMpp, Timeout
 from .output import note, say, show_failures, show_json, show_table
 
 if TYPE_CHECKING:
@@ -72,12 +72,6 @@ Readers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
 ]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="S", help="Seconds without a patch that fail a slide. [default: 120]")
-]
-ReaderMemory = Annotated[
-    float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
-]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
 Dask = Annotated[
@@ -126,15 +120,14 @@ def run(
     from ..cohort.run import RunOrder, run_cohort
     from .progress import RunProgress
 
-    given = {
-        "workers": workers,
-        "batch_size": batch_size,
-        "device": device,
-        "readers": readers,
-        "timeout": timeout,
-        "memory_gb": reader_memory,
-    }
-    execution = Execution.from_dict({key: value for key, value in given.items() if value is not None})
+    execution = Execution.given(
+        workers=workers,
+        batch_size=batch_size,
+        device=device,
+        readers=readers,
+        timeout=timeout,
+        memory_gb=reader_memory,
+    )
     with RunProgress() as progress:
         summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
     _report(out, summary, progress.patches_per_second, json)
@@ -158,22 +151,25 @@ def plan(
     scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
+    timeout: Timeout = None,
+    reader_memory: ReaderMemory = None,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
 ) -> None:
     """Say what `run` would do and why, and do nothing."""
     ask = _resolve(locals())
-    from ..cohort.config import check_config
+    from ..cohort.config import Execution, check_config
     from ..cohort.ledger import read_entries
     from ..cohort.plan import Planner
     from ..features.encoder import card_of
 
     card = card_of(ask.config.encoder)
     check_config(out, ask.config, card)
-    steps = list(Planner(out, ask.config, card, read_entries(out)).steps(ask.found.inputs))
+    limits = Execution.given(timeout=timeout, memory_gb=reader_memory)
+    steps = list(Planner(out, ask.config, card, read_entries(out), limits).steps(ask.found.inputs))
     if json:
-        rows = [{**step.input.to_dict(), "todo": step.todo, "reason": step.reason} for step in steps]
+        rows = [_row(step) for step in steps]
         show_json({"run": str(out), "config": ask.config.to_dict(), "steps": rows})
         return
     show_table(
@@ -229,6 +225,13 @@ def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
     told = [f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()) if count]
     say(f"{out}: {', '.join(told) or 'nothing to do'}.")
     show_failures(summary.failures)
+
+
+def _row(step: Step) -> dict[str, Any]:
+    from ..cohort.inputs import printable
+
+    asked = step.input.to_dict() | {"path": printable(step.input.path)}
+    return asked | {"todo": step.todo, "reason": step.reason}
 
 
 def _why(step: Step) -> dict[str, str]:

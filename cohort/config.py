@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -73,6 +73,11 @@ class Execution(Spec):
             raise UsageError("workers and batch_size must be at least 1.")
         if self.readers < 0 or self.memory_gb < 0 or self.timeout <= 0:
             raise UsageError("readers and memory must not be negative, the timeout must be above 0.")
+
+    @classmethod
+    def given(cls, **values: int | float | str | None) -> Self:
+        """These values, and the default for each that is None."""
+        return cls.from_dict({key: value for key, value in values.items() if value is not None})
 
 
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:

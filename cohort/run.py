@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
 from .job import FAILED, Job, Opener, Outcome, open_source
-from .ledger import Ledger
+from .ledger import Entry, Ledger
 from .plan import Planner, Step
 from .process import process
 from .readers import feeds
@@ -81,6 +81,10 @@ class RunOrder:
         """What is to do for one of the inputs, for the encoder of that card."""
         return Job(item, self.config, self.run, self.execution, self.opener, card)
 
+    def planner(self, card: EncoderCard, before: Mapping[str, Entry]) -> Planner:
+        """Says which inputs are to do, given the ledger's rows."""
+        return Planner(self.run, self.config, card, before, self.execution, self.opener)
+
 
 def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     """Compute what is missing or stale in the run folder, and nothing else.
@@ -94,7 +98,7 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     bind(order.run, order.config, card)
     with Ledger(order.run) as ledger:
         steps = []
-        for step in Planner(order.run, order.config, card, ledger.entries()).steps(order.inputs):
+        for step in order.planner(card, ledger.entries()).steps(order.inputs):
             watcher.planned(step)
             steps.append(step)
         jobs = [order.job(step.input, card) for step in steps if step.todo]

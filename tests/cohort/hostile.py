@@ -10,13 +10,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from slidestream.cohort.inputs import Input
-from slidestream.cohort.job import open_source
+from slidestream.cohort.job import Outcome, open_source
+from slidestream.errors import MissingExtra
 from slidestream.geometry import Region
+
+if TYPE_CHECKING:
+    from slidestream.cohort.plan import Step
 
 
 class Hostile:
@@ -60,3 +64,16 @@ def open_hostile(item: Input, scaling: Any) -> Any:
     if item.slide_id.endswith("-open"):
         misbehave(item.slide_id)
     return Hostile(open_source(item, scaling), item)
+
+
+def raise_missing_extra() -> None:
+    raise MissingExtra("nibabel is not installed.", "pip install 'slidestream[radiology]'")
+
+
+class Silent:
+    """Watches a run and says nothing."""
+
+    def planned(self, step: Step) -> None: ...
+    def begins(self, jobs: int) -> None: ...
+    def patches(self, slide_id: str, done: int, total: int) -> None: ...
+    def finished(self, outcome: Outcome) -> None: ...
