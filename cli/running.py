@@ -228,7 +228,7 @@ def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
 
 
 def _row(step: Step) -> dict[str, Any]:
-    from ..cohort.inputs import printable
+    from ..cohort.naming import printable
 
     asked = step.input.to_dict() | {"path": printable(step.input.path)}
     return asked | {"todo": step.todo, "reason": step.reason}

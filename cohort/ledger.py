@@ -14,8 +14,8 @@ from ..errors import StoreError
 from ..features.layout import list_stores, slide_id_of
 from ..features.store import open_store
 from ..table import write_table
-from .inputs import printable
 from .job import DONE, FAILED, NO_TISSUE, Outcome
+from .naming import printable
 
 FILE = "ledger.sqlite"
 FAILURES = "failures.csv"

@@ -84,6 +84,7 @@ class Planner:
         if answer.error:
             return f"its file no longer opens ({answer.error.code})"
         needed = needed_attributes(self.config, self.card, answer.value)
+        needed["slide_id"] = look.input.slide_id
         lines = differences({key: look.attributes.get(key) for key in needed}, needed)
         return f"changed: {'; '.join(lines)}" if lines else ""
 

@@ -6,13 +6,13 @@ import functools
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ..features.card import EncoderCard
 from ..features.encoder import card_of
-from ..features.layout import list_stores
+from ..features.layout import list_stores, slide_id_of, store_path
 from ..features.verify import Problem, verify_store
 from .claims import Sharing
 from .cluster import outcomes_on_dask
@@ -143,8 +143,11 @@ def _shared(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generato
 def verify_run(run: Path) -> Iterator[tuple[str, list[Problem]]]:
     """Each store's slide id and what is wrong with it; damaged ones are marked for the next run."""
     with Ledger(run) as ledger:
+        # What a damaged store says of itself need not be true.
+        known = {store_path(run, slide_id): slide_id for slide_id in ledger.entries()}
         for path in list_stores(run):
-            problems = verify_store(path)
+            slide_id = known.get(path) or slide_id_of(path)
+            problems = [replace(problem, slide_id=slide_id) for problem in verify_store(path)]
             if problems:
-                ledger.mark_damaged(problems[0].slide_id, problems[0].what)
-            yield path.name, problems
+                ledger.mark_damaged(slide_id, problems[0].what)
+            yield slide_id, problems
