@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import StoreError
+from ..errors import DiskFull, StoreError
 from ..features.layout import store_path
 from ..features.store import open_store
 from .job import Job
+from .ledger import full_disk_named
 
 FILE = "claims.sqlite"
 BEAT_SECONDS = 30.0
@@ -77,7 +78,7 @@ class Claims:
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
-            with contextlib.suppress(sqlite3.OperationalError), self._table() as table:
+            with contextlib.suppress(sqlite3.OperationalError, DiskFull), self._table() as table:
                 table.execute(f"UPDATE claims SET beat = ? WHERE {_OURS}", [time.time(), *self._me])  # noqa: S608
 
     @contextlib.contextmanager
@@ -85,9 +86,10 @@ class Claims:
         """The table, to this process alone until the block is left."""
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            with full_disk_named(self._path.parent):
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
         finally:
             connection.close()
 

@@ -103,11 +103,11 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
             steps.append(step)
         jobs = [order.job(step.input, card) for step in steps if step.todo]
         watcher.begins(len(jobs))
-        paths = {job.input.slide_id: job.input.path for job in jobs}
+        inputs = {job.input.slide_id: job.input for job in jobs}
         outcomes = []
         with closing(_outcomes(jobs, order, watcher)) as ended:
             for outcome in ended:
-                ledger.record(outcome, paths[outcome.slide_id])
+                ledger.record(outcome, inputs[outcome.slide_id])
                 watcher.finished(outcome)
                 outcomes.append(outcome)
     return Summary(steps, outcomes)

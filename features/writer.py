@@ -110,13 +110,14 @@ class StoreWriter:
         if self.rows_done != wanted:
             raise RuntimeError(f"{self.rows_done} of {wanted} patches were appended")
         with disk.full_disk_named(self._place):
-            counts = _counts(self.status_so_far())
+            status = self.status_so_far()
+            found = {"counts": _counts(status), "unreadable": unreadable(status, self._fixed["coords"])}
             checksums: dict[str, str] = {name: rows.finish() for name, rows in self._growing.items()}
             checksums |= {name: self._write(name, array) for name, array in self._fixed.items()}
             arrays = {name: array_metadata(layout) for name, layout in self._layouts.items()}
             for name, metadata in arrays.items():
                 disk.write_file(self._beside / name / "zarr.json", json.dumps(metadata, indent=2).encode())
-            group = group_metadata({**attributes, "counts": counts, "checksums": checksums})
+            group = group_metadata({**attributes, **found, "checksums": checksums})
             group["attributes"]["metadata_sha256"] = digest_of(group, arrays)
             self._put_in_place(group)
         self._committed = True
@@ -203,6 +204,12 @@ def digest_of(group: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
     later = ("complete", "metadata_sha256")
     attributes = {key: value for key, value in group["attributes"].items() if key not in later}
     return json_digest({"group": {**group, "attributes": attributes}, "arrays": arrays})
+
+
+def unreadable(status: NDArray[np.uint8], coords: NDArray[Any]) -> list[list[int]]:
+    """The coordinates (level-0 px) of the patches that could not be decoded, as JSON."""
+    found: list[list[int]] = coords[status == UNREADABLE].astype(np.int32).tolist()
+    return found
 
 
 def _counts(status: NDArray[np.uint8]) -> dict[str, int]:
