@@ -96,6 +96,8 @@ class RunProgress:
 def _ending(outcome: Outcome) -> str:
     if outcome.status == FAILED:
         return f"failed, {outcome.code}: {outcome.cause}"
+    if outcome.same_as:
+        return f"same content as {outcome.same_as}, copied from it"
     if not outcome.patches:
         return "NO_TISSUE: no patch has enough tissue; thumbnail and mask are kept"
     lost = [

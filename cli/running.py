@@ -63,6 +63,12 @@ Budget = Annotated[
     float | None,
     typer.Option(metavar="F", help="Fraction of unreadable patches at which a slide fails. [default: 0.01]"),
 ]
+Identity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW", help="Know large files again by samples (fast) or all bytes (full). [default: fast]"
+    ),
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as YAML.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
@@ -103,6 +109,7 @@ def run(
     scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
+    identity: Identity = None,
     workers: Workers = None,
     readers: Readers = None,
     timeout: Timeout = None,
@@ -151,6 +158,7 @@ def plan(
     scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
+    identity: Identity = None,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     config: Config = None,
@@ -200,6 +208,7 @@ def _resolve(given: dict[str, Any]) -> _Ask:
         "scaling": given["scaling"],
         "force_spacing": given["force_spacing"],
         "max_unreadable": given["max_unreadable"],
+        "identity": given["identity"],
     }
     config = resolve(given["config"], flags, given["settings"] or [])
     found = find_inputs(given["inputs"], given["slide_mpp"])
@@ -231,7 +240,8 @@ def _row(step: Step) -> dict[str, Any]:
     from ..cohort.naming import printable
 
     asked = step.input.to_dict() | {"path": printable(step.input.path)}
-    return asked | {"todo": step.todo, "reason": step.reason}
+    same_as = step.twin.slide_id if step.twin else ""
+    return asked | {"todo": step.todo, "reason": step.reason, "same_as": same_as}
 
 
 def _why(step: Step) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -54,11 +54,20 @@ class Entry:
         return printable(self.input.path) if self.input else ""
 
 
+def absolute(item: Input) -> Input:
+    """The input, to be found from any folder."""
+    return replace(item, path=str(Path(item.path).absolute()))
+
+
 class Ledger:
-    """The table of a run folder; written by one process only. Use as a context manager."""
+    """The table of a run folder; written by one process only. Use as a context manager.
+
+    Attributes:
+        run: the run folder.
+    """
 
     def __init__(self, run: Path) -> None:
-        self._run = run
+        self.run = run
         self._db = sqlite3.connect(run / FILE, timeout=60)
         with full_disk_named(run), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -78,12 +87,13 @@ class Ledger:
 
     def record(self, outcome: Outcome, item: Input | None) -> None:
         """Insert or replace the row of an input."""
-        # The bytes of a path need not be text; and `retry` may be called in another folder.
-        known = [os.fsencode(Path(item.path).absolute()), item.kind, item.mpp] if item else [None] * 3
+        item = absolute(item) if item else None
+        # The bytes of a path need not be text.
+        known = [os.fsencode(item.path), item.kind, item.mpp] if item else [None] * 3
         values = outcome.to_dict() | {"quarantine": json.dumps(outcome.quarantine)}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         marks = ", ".join("?" * len(_COLUMNS))
-        with full_disk_named(self._run), self._db:
+        with full_disk_named(self.run), self._db:
             self._db.execute(
                 f"INSERT OR REPLACE INTO inputs ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
                 [*known, *(values[column] for column in _OF_OUTCOME), now],
@@ -112,7 +122,7 @@ class Ledger:
         """failures.csv: one row per input that failed or is damaged."""
         failed = [entry for entry in self._rows() if entry.outcome.status in (FAILED, DAMAGED)]
         rows = [[e.outcome.slide_id, e.path, e.outcome.code, e.outcome.cause, e.outcome.fix] for e in failed]
-        write_table(self._run / FAILURES, ["slide_id", "path", "code", "cause", "fix"], rows)
+        write_table(self.run / FAILURES, ["slide_id", "path", "code", "cause", "fix"], rows)
 
 
 def read_entries(run: Path) -> dict[str, Entry]:

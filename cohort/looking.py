@@ -6,16 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..identity import How
 from ..radiology.choice import Asked
+from ..radiology.volume import Volume
 from ..wsi.identifying import identifying_kinds
+from ..wsi.slide import Slide
 from .apart import Question
 from .inputs import Input
 from .job import Opener
 
 
-def ask_facts(item: Input, opener: Opener, scaling: Asked = "auto") -> Question:
+def ask_facts(item: Input, opener: Opener, scaling: Asked = "auto", how: How = "fast") -> Question:
     """The question what an input is: JSON facts, see `PatchSource.describe`."""
-    return partial(_facts, item, opener, scaling)
+    return partial(_facts, item, opener, scaling, how)
 
 
 def ask_identifying(item: Input) -> Question:
@@ -23,9 +26,14 @@ def ask_identifying(item: Input) -> Question:
     return partial(_identifying, Path(item.path))
 
 
-def _facts(item: Input, opener: Opener, scaling: Asked) -> dict[str, Any]:
+def facts_of(source: Slide | Volume, how: How) -> dict[str, Any]:
+    """JSON facts about it, with its identity taken in this way."""
+    return source.describe() | {"identity": source.identity(how)}
+
+
+def _facts(item: Input, opener: Opener, scaling: Asked, how: How) -> dict[str, Any]:
     with opener(item, scaling) as source:
-        return source.describe()
+        return facts_of(source, how)
 
 
 def _identifying(path: Path) -> dict[str, Any]:

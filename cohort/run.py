@@ -10,19 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import StoreError
 from ..features.card import EncoderCard
 from ..features.encoder import card_of
 from ..features.layout import list_stores, slide_id_of, store_path
+from ..features.store import open_store
 from ..features.verify import Problem, verify_store
 from .claims import Sharing
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
-from .job import FAILED, Job, Opener, Outcome, open_source
-from .ledger import Entry, Ledger
+from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, open_source, stored
+from .ledger import Entry, Ledger, absolute
 from .plan import Planner, Step
 from .process import process
 from .readers import feeds
+from .twins import Twin, copied
 
 WAIT_SECONDS = 1.0
 """Between two looks at slides that another run has claimed."""
@@ -98,38 +101,89 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
     bind(order.run, order.config, card)
     with Ledger(order.run) as ledger:
         steps = []
-        for step in order.planner(card, ledger.entries()).steps(order.inputs):
+        before = ledger.entries()
+        for step in order.planner(card, before).steps(order.inputs):
             watcher.planned(step)
             steps.append(step)
-        jobs = [order.job(step.input, card) for step in steps if step.todo]
-        watcher.begins(len(jobs))
-        inputs = {job.input.slide_id: job.input for job in jobs}
+            if not step.todo:
+                _keep(ledger, step.input, before.get(step.input.slide_id))
+        todo = {step.input.slide_id: step for step in steps if step.todo}
+        watcher.begins(len(todo))
         outcomes = []
-        with closing(_outcomes(jobs, order, watcher)) as ended:
+        with closing(_outcomes(list(todo.values()), order, card, watcher)) as ended:
             for outcome in ended:
-                ledger.record(outcome, inputs[outcome.slide_id])
+                ledger.record(outcome, todo[outcome.slide_id].input)
                 watcher.finished(outcome)
                 outcomes.append(outcome)
     return Summary(steps, outcomes)
 
 
-def _outcomes(jobs: Sequence[Job], order: RunOrder, watcher: Watcher) -> Generator[Outcome, None, None]:
+def _keep(ledger: Ledger, item: Input, entry: Entry | None) -> None:
+    """Let the row of an input that is up to date say so, and where the input lies now."""
+    ended = entry.outcome if entry and entry.outcome.status in (DONE, NO_TISSUE) else None
+    if ended and entry and entry.input == absolute(item):
+        return
+    try:
+        ledger.record(ended or _ended(store_path(ledger.run, item.slide_id)), item)
+    except StoreError as error:
+        ledger.mark_damaged(item.slide_id, error.cause)
+
+
+def _ended(place: Path) -> Outcome:
+    store = open_store(place)
+    return stored(store.slide_id, store.status(), store.coords())
+
+
+def _outcomes(
+    todo: Sequence[Step], order: RunOrder, card: EncoderCard, watcher: Watcher
+) -> Generator[Outcome, None, None]:
+    """Compute each content once, then copy it to its twins; what cannot be copied is computed too."""
+    jobs = [order.job(step.input, card) for step in todo if not step.twin]
+    twins = [(order.job(step.input, card), step.twin) for step in todo if step.twin]
     if order.dask:
         yield from outcomes_on_dask(jobs, order.dask)
+        left = yield from _copies(twins, None)
+        if left:
+            yield from outcomes_on_dask(left, order.dask)
         return
-    with Sharing(order.run, jobs) as sharing:
-        left = list(jobs)
-        while left:
-            sharing.elsewhere.clear()
-            yield from _shared(left, sharing, watcher)
-            left = []
-            for job in sharing.elsewhere:
-                if sharing.is_done(job):
-                    watcher.planned(Step(job.input, todo=False, reason="done by another run meanwhile"))
-                else:
-                    left.append(job)
-            if left:
-                time.sleep(WAIT_SECONDS)
+    with Sharing(order.run, [*jobs, *(job for job, _ in twins)]) as sharing:
+        yield from _computed(jobs, sharing, watcher)
+        left = yield from _copies(twins, sharing)
+        yield from _computed(left, sharing, watcher)
+
+
+def _copies(
+    twins: Sequence[tuple[Job, Twin]], sharing: Sharing | None
+) -> Generator[Outcome, None, list[Job]]:
+    """The outcomes of the jobs that a copy completes; returns the others."""
+    left = []
+    for job, twin in twins:
+        outcome = None
+        if sharing is None or sharing.take(job):
+            outcome = copied(job, twin)
+            if sharing:
+                sharing.give_back(job)
+        if outcome:
+            yield outcome
+        else:
+            left.append(job)
+    return left
+
+
+def _computed(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generator[Outcome, None, None]:
+    """The outcomes of jobs; those that another run has claimed are waited for."""
+    left = list(jobs)
+    while left:
+        sharing.elsewhere.clear()
+        yield from _shared(left, sharing, watcher)
+        left = []
+        for job in sharing.elsewhere:
+            if sharing.is_done(job):
+                watcher.planned(Step(job.input, todo=False, reason="done by another run meanwhile"))
+            else:
+                left.append(job)
+        if left:
+            time.sleep(WAIT_SECONDS)
 
 
 def _shared(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generator[Outcome, None, None]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
-from ..identity import content_identity
+from ..identity import How, content_identity
 from ..status import read_one_by_one
 from .batch import read_batch
 from .files import files_of
@@ -67,7 +67,7 @@ class Slide:
         self.path = path
         self.mpp = mpp
         self._reader = reader
-        self._identity: str | None = None
+        self._identities: dict[How, str] = {}
         self._closed = False
 
     @property
@@ -175,11 +175,11 @@ class Slide:
                 "enlarged with --allow-upsampling.",
             )
 
-    def identity(self) -> str:
-        """Hex sha256 of the content of every file that makes up the slide: no path, no time stamp."""
-        if self._identity is None:
-            self._identity = content_identity(files_of(self.path, self.format))
-        return self._identity
+    def identity(self, how: How = "fast") -> str:
+        """Hash of the content of every file that makes up the slide, see `content_identity`."""
+        if how not in self._identities:
+            self._identities[how] = content_identity(files_of(self.path, self.format), how)
+        return self._identities[how]
 
     def describe(self) -> dict[str, Any]:
         """JSON facts for a store's attributes; nothing about a patient."""
