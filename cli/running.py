@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Inputs, Json, ReaderMemory, SlideMpp, Timeout
+from .options import (
+    BatchSize,
+    Dask,
+    Device,
+    Inputs,
+    Json,
+    ReaderMemory,
+    Readers,
+    SlideMpp,
+    Timeout,
+    Workers,
+)
 from .output import note, say, show_failures, show_json, show_table
 
 if TYPE_CHECKING:
     from ..cohort.config import RunConfig
     from ..cohort.inputs import Found
     from ..cohort.plan import Step
-    from ..cohort.run import Summary
+    from ..cohort.run import RunOrder, Summary
 
 Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
@@ -73,16 +84,6 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="S
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
 ]
-Workers = Annotated[int | None, typer.Option(metavar="N", help="Reader threads. [default: number of cores]")]
-Readers = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
-]
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
-Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
-Dask = Annotated[
-    str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
-]
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ def run(
     """Read, encode and store every slide and volume; skip what is done, survive what is broken."""
     ask = _resolve(locals())
     from ..cohort.config import Execution
-    from ..cohort.run import RunOrder, run_cohort
-    from .progress import RunProgress
+    from ..cohort.run import RunOrder
 
     execution = Execution.given(
         workers=workers,
@@ -135,11 +135,7 @@ def run(
         timeout=timeout,
         memory_gb=reader_memory,
     )
-    with RunProgress() as progress:
-        summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
-    _report(out, summary, progress.patches_per_second, json)
-    if summary.failures:
-        raise typer.Exit(3)
+    execute(RunOrder(ask.found.inputs, ask.config, out, execution, dask), json)
 
 
 def plan(
@@ -215,6 +211,18 @@ def _resolve(given: dict[str, Any]) -> _Ask:
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
     return _Ask(found, config)
+
+
+def execute(order: RunOrder, json: bool) -> None:
+    """Run, show how it goes, and report; leaves with 3 where an input failed."""
+    from ..cohort.run import run_cohort
+    from .progress import RunProgress
+
+    with RunProgress() as progress:
+        summary = run_cohort(order, progress)
+    _report(order.run, summary, progress.patches_per_second, json)
+    if summary.failures:
+        raise typer.Exit(3)
 
 
 def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:

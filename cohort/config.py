@@ -127,6 +127,17 @@ def bind(run: Path, config: RunConfig, card: EncoderCard) -> None:
     beside.replace(path)
 
 
+def read_config(run: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        UsageError: it holds none, or a damaged one.
+    """
+    if not (run / FILE).is_file():
+        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
+    return RunConfig.from_dict(_read(run / FILE)["config"])
+
+
 def _unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """The differences between two documents that need two run folders."""
     kept = [

@@ -133,6 +133,13 @@ def read_entries(run: Path) -> dict[str, Entry]:
         return ledger.entries()
 
 
+def to_retry(run: Path) -> tuple[list[Input], list[str]]:
+    """The inputs that failed or whose store is damaged, and the ids of those whose file is not known."""
+    failed = [e for e in read_entries(run).values() if e.outcome.status in (FAILED, DAMAGED)]
+    inputs = [entry.input for entry in failed if entry.input]
+    return inputs, [entry.outcome.slide_id for entry in failed if entry.input is None]
+
+
 def rebuild(run: Path) -> None:
     """Make the ledger anew from the stores; what failed is known again after the next run."""
     (run / FILE).unlink(missing_ok=True)

@@ -114,7 +114,6 @@ def _check_readable(status: NDArray[np.uint8], budget: float) -> None:
 
 
 def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, Any]:
-    packages = ("slidestream", "torch", "numpy", "openslide-python", "openslide-bin")
     return {
         "schema": SCHEMA,
         "slide_id": job.input.slide_id,
@@ -123,9 +122,15 @@ def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, An
         "extent": list(prepared.grid.extent),
         "encoder": card.to_dict(),
         "stain": None,
-        "software": {package: version(package) for package in packages},
+        "software": software(),
         "background": prepared.background,
     }
+
+
+def software() -> dict[str, str]:
+    """The versions that a store records: they explain a difference, and make nothing stale."""
+    packages = ("slidestream", "torch", "numpy", "openslide-python", "openslide-bin")
+    return {package: version(package) for package in packages}
 
 
 def _timed(outcome: Outcome, start: float) -> Outcome:

@@ -18,7 +18,7 @@ from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
 from slidestream.cohort.ledger import read_entries
 from slidestream.cohort.plan import UP_TO_DATE, Planner
-from slidestream.cohort.process import cached_encoder
+from slidestream.features.encoder import card_of
 from slidestream.cohort.run import RunOrder, run_cohort
 from slidestream.errors import MissingExtra
 from slidestream.tiling.spec import PatchSpec
@@ -94,7 +94,7 @@ def test_a_plan_survives_what_opening_a_file_does(slides: Path, tmp_path: Path, 
     order = RunOrder(inputs, config, tmp_path / "run", Execution(readers=0))
     assert run_cohort(order, hostile.Silent()).failures == []
     limits = Execution(readers=2, timeout=2, memory_gb=2)
-    card = cached_encoder("mean", "cpu").card
+    card = card_of("mean")
     planner = Planner(order.run, config, card, read_entries(order.run), limits, hostile.open_hostile)
     reasons = {step.input.slide_id: step.reason for step in planner.steps(inputs)}
     assert reasons == {
