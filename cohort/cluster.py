@@ -16,14 +16,16 @@ def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
     """Outcomes in the order they are reached.
 
     The workers must see the inputs and the run folder under the same paths. Each store is written by
-    the worker itself; only the outcome travels. A job whose worker dies is retried elsewhere.
+    the worker itself; only the outcome travels. A job whose worker dies is retried elsewhere. One of
+    which several have died (Dask's `distributed.scheduler.allowed-failures`) is tried once more, alone,
+    after all others, and then given up.
 
     Raises:
         MissingExtra: distributed is not installed.
         EnvironmentProblem: no scheduler answers at the address.
     """
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError as error:
         raise MissingExtra("Dask is not installed.", "pip install 'slidestream[dask]'") from error
     try:
@@ -34,25 +36,38 @@ def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
             "Start one with `dask scheduler` and check the address.",
         ) from error
     with client:
-        futures = {client.submit(process, job, pure=False, retries=RETRIES): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield _outcome(future, futures[future])
-        finally:
-            client.cancel(list(futures))
+        suspects = []
+        for job, outcome in _ended(client, jobs):
+            if outcome:
+                yield outcome
+            else:
+                suspects.append(job)
+        for job in suspects:
+            # Alone this time: a job may only have been beside the one that its workers died of.
+            for _, outcome in _ended(client, [job]):
+                yield outcome or _poison(job)
 
 
-def _outcome(future: Any, job: Job) -> Outcome:
-    from distributed import KilledWorker
+def _ended(client: Any, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome | None]]:
+    """Each job and its outcome, as they are reached; None for a job whose workers died again and again."""
+    from distributed import KilledWorker, as_completed
 
+    futures = {client.submit(process, job, pure=False, retries=RETRIES): job for job in jobs}
     try:
-        outcome: Outcome = future.result()
-    except KilledWorker:
-        return Outcome(
-            job.input.slide_id,
-            FAILED,
-            code="WORKER_DIED",
-            cause="Every worker that took this input died.",
-            fix="Give the workers more memory, or look for what this file does to its decoder.",
-        )
-    return outcome
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except KilledWorker:
+                yield futures[future], None
+    finally:
+        client.cancel(list(futures))
+
+
+def _poison(job: Job) -> Outcome:
+    return Outcome(
+        job.input.slide_id,
+        FAILED,
+        code="WORKER_DIED",
+        cause="Every worker that took this input died, also when nothing else was running.",
+        fix="Give the workers more memory, or look for what this file does to its decoder.",
+    )

@@ -18,9 +18,9 @@ from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
 from slidestream.cohort.ledger import read_entries
 from slidestream.cohort.plan import UP_TO_DATE, Planner
-from slidestream.features.encoder import card_of
 from slidestream.cohort.run import RunOrder, run_cohort
 from slidestream.errors import MissingExtra
+from slidestream.features.encoder import card_of
 from slidestream.tiling.spec import PatchSpec
 
 HERE = Path(__file__).parent
