@@ -127,7 +127,7 @@ class Sharing:
     def __init__(self, run: Path, jobs: Sequence[Job]) -> None:
         self._run = run
         self._claims = Claims(run)
-        self._before = {job.input.slide_id: self._seal(job) for job in jobs}
+        self._before = {job.input.slide_id: seal_of(job) for job in jobs}
         self.elsewhere: list[Job] = []
 
     def __enter__(self) -> Self:
@@ -156,13 +156,14 @@ class Sharing:
 
     def is_done(self, job: Job) -> bool:
         """Whether another run has finished the store since the jobs were planned."""
-        now = self._seal(job)
+        now = seal_of(job)
         return bool(now) and now != self._before[job.input.slide_id]
 
-    def _seal(self, job: Job) -> str:
-        """What a complete store is known by; empty where there is none."""
-        try:
-            store = open_store(store_path(self._run, job.input.slide_id))
-        except StoreError:
-            return ""
-        return str(store.attributes.get("metadata_sha256", ""))
+
+def seal_of(job: Job) -> str:
+    """What the complete store of a job is known by; empty where there is none."""
+    try:
+        store = open_store(store_path(job.run, job.input.slide_id))
+    except StoreError:
+        return ""
+    return str(store.attributes.get("metadata_sha256", ""))

@@ -15,7 +15,7 @@ from typing import Self
 
 from ..errors import DiskFull, StoreError
 from ..features.layout import list_stores, slide_id_of
-from ..features.store import open_store
+from ..features.store import Store, open_store
 from ..table import write_table
 from .inputs import Input
 from .job import FAILED, Outcome, stored
@@ -133,6 +133,15 @@ def read_entries(run: Path) -> dict[str, Entry]:
         return ledger.entries()
 
 
+def outcome_of(store: Store) -> Outcome:
+    """How an input ended, by its store.
+
+    Raises:
+        StoreCorrupt: it is damaged.
+    """
+    return stored(slide_id_of(store.path), store.status(), store.coords())
+
+
 def to_retry(run: Path) -> tuple[list[Input], list[str]]:
     """The inputs that failed or whose store is damaged, and the ids of those whose file is not known."""
     failed = [e for e in read_entries(run).values() if e.outcome.status in (FAILED, DAMAGED)]
@@ -146,8 +155,7 @@ def rebuild(run: Path) -> None:
     with Ledger(run) as ledger:
         for path in list_stores(run):
             try:
-                store = open_store(path)
-                found = stored(slide_id_of(path), store.status(), store.coords())
+                found = outcome_of(open_store(path))
             except StoreError as error:
                 ledger.mark_damaged(slide_id_of(path), error.cause)
                 continue

@@ -20,8 +20,8 @@ from .claims import Sharing
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
-from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, open_source, stored
-from .ledger import Entry, Ledger, absolute
+from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, open_source
+from .ledger import Entry, Ledger, absolute, outcome_of
 from .plan import Planner, Step
 from .process import process
 from .readers import feeds
@@ -124,14 +124,9 @@ def _keep(ledger: Ledger, item: Input, entry: Entry | None) -> None:
     if ended and entry and entry.input == absolute(item):
         return
     try:
-        ledger.record(ended or _ended(store_path(ledger.run, item.slide_id)), item)
+        ledger.record(ended or outcome_of(open_store(store_path(ledger.run, item.slide_id))), item)
     except StoreError as error:
         ledger.mark_damaged(item.slide_id, error.cause)
-
-
-def _ended(place: Path) -> Outcome:
-    store = open_store(place)
-    return stored(store.slide_id, store.status(), store.coords())
 
 
 def _outcomes(
