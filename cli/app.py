@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from ..errors import SlidestreamError
-from . import demo, doctor, inspecting, learning, running
+from . import again, demo, doctor, inspecting, learning, running
 from .output import note
 
 INTERRUPTED = 130
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(running.run)
 app.command()(running.plan)
+app.command()(again.explain)
+app.command()(again.retry)
 app.command()(inspecting.info)
 app.command()(inspecting.status)
 app.command()(inspecting.verify)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError, UsageError
-from .options import Inputs, Json, RunFolder, SlideMpp
+from ..errors import SlidestreamError, UsageError
+from .options import Inputs, Json, ReaderMemory, RunFolder, SlideMpp, Timeout
 from .output import say, show_failures, show_json, show_table
 
 if TYPE_CHECKING:
+    from ..cohort.apart import Question
+    from ..cohort.config import Execution
     from ..cohort.inputs import Input
 
 
@@ -22,12 +27,17 @@ def info(
     phi: Annotated[
         bool, typer.Option("--phi", help="Say which kinds of identifying data a slide holds, never the data.")
     ] = False,
+    timeout: Timeout = None,
+    reader_memory: ReaderMemory = None,
     json: Json = False,
 ) -> None:
     """Show what each slide or volume is: format, size, levels, microns; or why it cannot be used."""
+    from ..cohort.config import Execution
     from ..cohort.inputs import find_inputs
 
-    facts = [_facts(item) | (_phi(item) if phi else {}) for item in find_inputs(inputs, slide_mpp).inputs]
+    found = find_inputs(inputs, slide_mpp).inputs
+    limits = Execution.given(timeout=timeout, memory_gb=reader_memory)
+    facts = list(_facts(found, phi, limits))
     if json:
         show_json({"inputs": facts})
     else:
@@ -37,24 +47,30 @@ def info(
         raise typer.Exit(3)
 
 
-def _facts(item: Input) -> dict[str, Any]:
-    from ..cohort.process import open_source
+def _facts(items: Sequence[Input], phi: bool, limits: Execution) -> Iterator[dict[str, Any]]:
+    """What each input is, asked in processes of their own: opening it may end them."""
+    from ..cohort.apart import answers
+    from ..cohort.naming import printable
 
-    known = {"slide_id": item.slide_id, "path": item.path}
-    try:
-        with open_source(item) as source:
-            return known | source.describe()
-    except InputError as error:
-        return known | {"code": error.code, "cause": error.cause, "fix": error.fix}
+    asked = ((item, question) for item in items for question in _questions(item, phi))
+    for item, told in groupby(answers(asked, limits), key=itemgetter(0)):
+        facts: dict[str, Any] = {"slide_id": item.slide_id, "path": printable(item.path)}
+        for _, answer in told:
+            facts |= _failure(answer.error) if answer.error else answer.value
+        yield facts
 
 
-def _phi(item: Input) -> dict[str, Any]:
-    from ..wsi.identifying import identifying_kinds
-    from ..wsi.remote_bytes import url_of
+def _questions(item: Input, phi: bool) -> Iterator[Question]:
+    from ..cohort.job import open_source
+    from ..cohort.looking import ask_facts, ask_identifying
 
-    if url_of(item.path):
-        return {"identifying": ["not looked for behind a URL"]}
-    return {"identifying": identifying_kinds(Path(item.path))} if item.kind == "slide" else {}
+    yield ask_facts(item, open_source)
+    if phi and item.kind == "slide":
+        yield ask_identifying(item)
+
+
+def _failure(error: SlidestreamError) -> dict[str, str]:
+    return {"code": error.code, "cause": error.cause, "fix": error.fix}
 
 
 def _show_facts(fact: dict[str, Any]) -> None:

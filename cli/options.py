@@ -23,6 +23,22 @@ SlideMpp = Annotated[
         "Not the patch spacing: that is --mpp.",
     ),
 ]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Reader threads. [default: number of cores]")]
+Readers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
+]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
+Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
+Dask = Annotated[
+    str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="S", help="Seconds without a sign that fail an input. [default: 120]")
+]
+ReaderMemory = Annotated[
+    float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
+]
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
 ]

@@ -20,14 +20,19 @@ def _console(stderr: bool) -> Console:
     return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_OFF_TERMINAL, highlight=False)
 
 
+def visible(text: str) -> str:
+    """Text without what would steer a terminal or hide in it; such characters are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def say(line: str) -> None:
     """A result line, on stdout."""
-    _console(stderr=False).print(Text(line), soft_wrap=True)
+    _console(stderr=False).print(Text(visible(line)), soft_wrap=True)
 
 
 def note(line: str) -> None:
     """A line about what is going on, on stderr."""
-    _console(stderr=True).print(Text(line), soft_wrap=True)
+    _console(stderr=True).print(Text(visible(line)), soft_wrap=True)
 
 
 def show_json(document: Any) -> None:
@@ -41,7 +46,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
     _console(stderr=False).print(table)
 
 

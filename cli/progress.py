@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..cohort.job import FAILED, Outcome
 from ..cohort.plan import Step
+from .output import visible
 
 if TYPE_CHECKING:
     from ..mil.fit import EpochReport
@@ -71,7 +72,12 @@ class RunProgress:
         self._before = done if done < total else 0
         rate = f"{self.patches_per_second:.0f} patches/s, {self._failed} failed"
         self._bar.update(
-            self._current, description=slide_id[:32], completed=done, total=total, visible=True, rate=""
+            self._current,
+            description=visible(slide_id[:32]),
+            completed=done,
+            total=total,
+            visible=True,
+            rate="",
         )
         self._bar.update(self._slides, completed=self._ended + done / total, rate=rate)
 
@@ -84,12 +90,14 @@ class RunProgress:
         self._line(f"[{self._ended}/{self._jobs}] {outcome.slide_id}: {_ending(outcome)}")
 
     def _line(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(visible(text)), soft_wrap=True)
 
 
 def _ending(outcome: Outcome) -> str:
     if outcome.status == FAILED:
         return f"failed, {outcome.code}: {outcome.cause}"
+    if outcome.same_as:
+        return f"same content as {outcome.same_as}, copied from it"
     if not outcome.patches:
         return "NO_TISSUE: no patch has enough tissue; thumbnail and mask are kept"
     lost = [

@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Inputs, Json, SlideMpp
+from .options import (
+    BatchSize,
+    Dask,
+    Device,
+    Inputs,
+    Json,
+    ReaderMemory,
+    Readers,
+    SlideMpp,
+    Timeout,
+    Workers,
+)
 from .output import note, say, show_failures, show_json, show_table
 
 if TYPE_CHECKING:
     from ..cohort.config import RunConfig
     from ..cohort.inputs import Found
     from ..cohort.plan import Step
-    from ..cohort.run import Summary
+    from ..cohort.run import RunOrder, Summary
 
 Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
@@ -63,25 +74,15 @@ Budget = Annotated[
     float | None,
     typer.Option(metavar="F", help="Fraction of unreadable patches at which a slide fails. [default: 0.01]"),
 ]
+Identity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW", help="Know large files again by samples (fast) or all bytes (full). [default: fast]"
+    ),
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as YAML.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
-]
-Workers = Annotated[int | None, typer.Option(metavar="N", help="Reader threads. [default: number of cores]")]
-Readers = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
-]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="S", help="Seconds without a patch that fail a slide. [default: 120]")
-]
-ReaderMemory = Annotated[
-    float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
-]
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
-Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
-Dask = Annotated[
-    str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
 ]
 
 
@@ -109,6 +110,7 @@ def run(
     scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
+    identity: Identity = None,
     workers: Workers = None,
     readers: Readers = None,
     timeout: Timeout = None,
@@ -123,23 +125,17 @@ def run(
     """Read, encode and store every slide and volume; skip what is done, survive what is broken."""
     ask = _resolve(locals())
     from ..cohort.config import Execution
-    from ..cohort.run import RunOrder, run_cohort
-    from .progress import RunProgress
+    from ..cohort.run import RunOrder
 
-    given = {
-        "workers": workers,
-        "batch_size": batch_size,
-        "device": device,
-        "readers": readers,
-        "timeout": timeout,
-        "memory_gb": reader_memory,
-    }
-    execution = Execution.from_dict({key: value for key, value in given.items() if value is not None})
-    with RunProgress() as progress:
-        summary = run_cohort(RunOrder(ask.found.inputs, ask.config, out, execution, dask), progress)
-    _report(out, summary, progress.patches_per_second, json)
-    if summary.failures:
-        raise typer.Exit(3)
+    execution = Execution.given(
+        workers=workers,
+        batch_size=batch_size,
+        device=device,
+        readers=readers,
+        timeout=timeout,
+        memory_gb=reader_memory,
+    )
+    execute(RunOrder(ask.found.inputs, ask.config, out, execution, dask), json)
 
 
 def plan(
@@ -158,22 +154,26 @@ def plan(
     scaling: Scaling = None,
     force_spacing: Force = None,
     max_unreadable: Budget = None,
+    identity: Identity = None,
+    timeout: Timeout = None,
+    reader_memory: ReaderMemory = None,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
 ) -> None:
     """Say what `run` would do and why, and do nothing."""
     ask = _resolve(locals())
-    from ..cohort.config import check_config
+    from ..cohort.config import Execution, check_config
     from ..cohort.ledger import read_entries
     from ..cohort.plan import Planner
     from ..features.encoder import card_of
 
     card = card_of(ask.config.encoder)
     check_config(out, ask.config, card)
-    steps = list(Planner(out, ask.config, card, read_entries(out)).steps(ask.found.inputs))
+    limits = Execution.given(timeout=timeout, memory_gb=reader_memory)
+    steps = list(Planner(out, ask.config, card, read_entries(out), limits).steps(ask.found.inputs))
     if json:
-        rows = [{**step.input.to_dict(), "todo": step.todo, "reason": step.reason} for step in steps]
+        rows = [_row(step) for step in steps]
         show_json({"run": str(out), "config": ask.config.to_dict(), "steps": rows})
         return
     show_table(
@@ -204,12 +204,25 @@ def _resolve(given: dict[str, Any]) -> _Ask:
         "scaling": given["scaling"],
         "force_spacing": given["force_spacing"],
         "max_unreadable": given["max_unreadable"],
+        "identity": given["identity"],
     }
     config = resolve(given["config"], flags, given["settings"] or [])
     found = find_inputs(given["inputs"], given["slide_mpp"])
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
     return _Ask(found, config)
+
+
+def execute(order: RunOrder, json: bool) -> None:
+    """Run, show how it goes, and report; leaves with 3 where an input failed."""
+    from ..cohort.run import run_cohort
+    from .progress import RunProgress
+
+    with RunProgress() as progress:
+        summary = run_cohort(order, progress)
+    _report(order.run, summary, progress.patches_per_second, json)
+    if summary.failures:
+        raise typer.Exit(3)
 
 
 def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
@@ -229,6 +242,14 @@ def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
     told = [f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()) if count]
     say(f"{out}: {', '.join(told) or 'nothing to do'}.")
     show_failures(summary.failures)
+
+
+def _row(step: Step) -> dict[str, Any]:
+    from ..cohort.naming import printable
+
+    asked = step.input.to_dict() | {"path": printable(step.input.path)}
+    same_as = step.twin.slide_id if step.twin else ""
+    return asked | {"todo": step.todo, "reason": step.reason, "same_as": same_as}
 
 
 def _why(step: Step) -> dict[str, str]:

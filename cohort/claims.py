@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import StoreError
+from ..errors import DiskFull, StoreError
 from ..features.layout import store_path
 from ..features.store import open_store
 from .job import Job
+from .ledger import full_disk_named
 
 FILE = "claims.sqlite"
 BEAT_SECONDS = 30.0
@@ -77,7 +78,7 @@ class Claims:
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
-            with contextlib.suppress(sqlite3.OperationalError), self._table() as table:
+            with contextlib.suppress(sqlite3.OperationalError, DiskFull), self._table() as table:
                 table.execute(f"UPDATE claims SET beat = ? WHERE {_OURS}", [time.time(), *self._me])  # noqa: S608
 
     @contextlib.contextmanager
@@ -85,9 +86,10 @@ class Claims:
         """The table, to this process alone until the block is left."""
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            with full_disk_named(self._path.parent):
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
         finally:
             connection.close()
 
@@ -125,7 +127,7 @@ class Sharing:
     def __init__(self, run: Path, jobs: Sequence[Job]) -> None:
         self._run = run
         self._claims = Claims(run)
-        self._before = {job.input.slide_id: self._seal(job) for job in jobs}
+        self._before = {job.input.slide_id: seal_of(job) for job in jobs}
         self.elsewhere: list[Job] = []
 
     def __enter__(self) -> Self:
@@ -154,13 +156,14 @@ class Sharing:
 
     def is_done(self, job: Job) -> bool:
         """Whether another run has finished the store since the jobs were planned."""
-        now = self._seal(job)
+        now = seal_of(job)
         return bool(now) and now != self._before[job.input.slide_id]
 
-    def _seal(self, job: Job) -> str:
-        """What a complete store is known by; empty where there is none."""
-        try:
-            store = open_store(store_path(self._run, job.input.slide_id))
-        except StoreError:
-            return ""
-        return str(store.attributes.get("metadata_sha256", ""))
+
+def seal_of(job: Job) -> str:
+    """What the complete store of a job is known by; empty where there is none."""
+    try:
+        store = open_store(store_path(job.run, job.input.slide_id))
+    except StoreError:
+        return ""
+    return str(store.attributes.get("metadata_sha256", ""))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, get_args
 
 import yaml
 
 from ..errors import ContractMismatch, UsageError
 from ..features.card import EncoderCard
+from ..identity import How
 from ..radiology.choice import Asked
 from ..spec import Spec, differences
 from ..tiling.spec import PatchSpec
 
 FILE = "slidestream.yaml"
+MAY_CHANGE = frozenset({"identity", "max_unreadable"})
+"""What a run folder may go on with otherwise than it began: it changes no store, only which are kept."""
 VOLUME_PATCH = PatchSpec(size_px=64, spacing=3000.0, overlap=0.5)
 """Volumes by default: 64 px at 3 mm, a field of view of 192 mm, which body CT and MR both resolve."""
 
@@ -31,6 +34,7 @@ class RunConfig(Spec):
         scaling: how voxels become grey, "ct" (a window in HU), "mr" (percentiles) or "auto".
         force_spacing: accept a slide spacing that the encoder card does not list.
         max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
+        identity: how the content of large files is known again: "fast" samples them, "full" reads all.
     """
 
     encoder: str = "texture"
@@ -39,10 +43,13 @@ class RunConfig(Spec):
     scaling: Asked = "auto"
     force_spacing: bool = False
     max_unreadable: float = 0.01
+    identity: How = "fast"
 
     def __post_init__(self) -> None:
         if self.scaling not in ("auto", "ct", "mr"):
             raise UsageError(f"scaling {self.scaling!r} must be auto, ct or mr.")
+        if self.identity not in get_args(How):
+            raise UsageError(f"identity {self.identity!r} must be fast or full.")
         if not 0 <= self.max_unreadable <= 1:
             raise UsageError(f"max_unreadable {self.max_unreadable} must be between 0 and 1.")
 
@@ -74,6 +81,11 @@ class Execution(Spec):
         if self.readers < 0 or self.memory_gb < 0 or self.timeout <= 0:
             raise UsageError("readers and memory must not be negative, the timeout must be above 0.")
 
+    @classmethod
+    def given(cls, **values: int | float | str | None) -> Self:
+        """These values, and the default for each that is None."""
+        return cls.from_dict({key: value for key, value in values.items() if value is not None})
+
 
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:
     """Refuse a patch spacing more than 2 % away from every spacing on the card."""
@@ -95,7 +107,7 @@ def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
     """
     _check_encoder_spacing(config, card)
     path = run / FILE
-    lines = differences(_read(path), _document(config, card)) if path.exists() else []
+    lines = _unlike(_read(path), _document(config, card)) if path.exists() else []
     if lines:
         raise ContractMismatch(
             f"{run} was made with another configuration: {'; '.join(lines)}.",
@@ -104,15 +116,35 @@ def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
 
 
 def bind(run: Path, config: RunConfig, card: EncoderCard) -> None:
-    """`check_config`, then write the configuration into a new run folder."""
+    """`check_config`, then write the configuration into the run folder, if that is new or it changed."""
     check_config(run, config, card)
     path = run / FILE
-    if path.exists():
+    if path.exists() and _read(path) == _document(config, card):
         return
     run.mkdir(parents=True, exist_ok=True)
     beside = run / f".{FILE}.{os.getpid()}"  # another run may begin in the same folder this moment
     beside.write_text(yaml.safe_dump(_document(config, card), sort_keys=False, allow_unicode=True))
     beside.replace(path)
+
+
+def read_config(run: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        UsageError: it holds none, or a damaged one.
+    """
+    if not (run / FILE).is_file():
+        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
+    return RunConfig.from_dict(_read(run / FILE)["config"])
+
+
+def _unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """The differences between two documents that need two run folders."""
+    kept = [
+        document | {"config": {key: v for key, v in document["config"].items() if key not in MAY_CHANGE}}
+        for document in (ours, theirs)
+    ]
+    return differences(kept[0], kept[1])
 
 
 def _document(config: RunConfig, card: EncoderCard) -> dict[str, Any]:

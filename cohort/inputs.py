@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,8 @@ from ..spec import Spec
 from ..wsi.dicom_files import is_dicom
 from ..wsi.remote_bytes import url_of
 from .dicom import group_dicom
+from .manifest import read_manifest
+from .naming import Candidate, distinct_names
 
 _TIFF_SUFFIXES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".scn", ".bif", ".svslide", ".qptiff")
 SLIDE_SUFFIXES = frozenset([*_TIFF_SUFFIXES, ".mrxs", ".vms", ".vmu", ".czi"])
@@ -46,15 +47,6 @@ class Found:
     ignored: list[Path]
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    path: Path
-    root: Path
-    kind: str
-    name: str = ""
-    mpp: float | None = None
-
-
 def find_inputs(arguments: Sequence[Path], slide_mpp: float | None = None) -> Found:
     """Every input under the given folders, files and manifests (.csv), sorted by id.
 
@@ -64,15 +56,15 @@ def find_inputs(arguments: Sequence[Path], slide_mpp: float | None = None) -> Fo
     Raises:
         UsageError: an argument does not exist, a manifest is malformed, or nothing was found.
     """
-    candidates: list[_Candidate] = []
+    candidates: list[Candidate] = []
     ignored: list[Path] = []
     for argument in arguments:
         if url_of(argument):
-            candidates.append(_Candidate(argument, Path(argument.parts[0]), "slide"))
+            candidates.append(Candidate(argument, Path(argument.parts[0]), "slide"))
             continue
         if not argument.exists():
             raise UsageError(f"There is no {argument}.", "Give slide files, folders or a manifest CSV.")
-        if argument.suffix.lower() == ".csv":
+        if argument.suffix.lower() == ".csv" and argument.is_file():
             candidates += _from_manifest(argument)
         elif argument.is_dir():
             taken, passed_over = _from_folder(argument, with_pictures=slide_mpp is not None)
@@ -80,7 +72,7 @@ def find_inputs(arguments: Sequence[Path], slide_mpp: float | None = None) -> Fo
             ignored += passed_over
         else:
             candidates += _from_files([argument], argument.parent)
-    candidates = [replace(c, mpp=c.mpp or (slide_mpp if c.kind == "slide" else None)) for c in candidates]
+    candidates = [replace(c, mpp=slide_mpp) if c.mpp is None and c.kind == "slide" else c for c in candidates]
     if not candidates:
         raise UsageError(
             f"No slide or volume was found under {', '.join(map(str, arguments))} "
@@ -90,7 +82,7 @@ def find_inputs(arguments: Sequence[Path], slide_mpp: float | None = None) -> Fo
     return Found(_named(_distinct(candidates)), ignored)
 
 
-def _from_folder(folder: Path, with_pictures: bool) -> tuple[list[_Candidate], list[Path]]:
+def _from_folder(folder: Path, with_pictures: bool) -> tuple[list[Candidate], list[Path]]:
     files, ignored = [], []
     for path in _walk(folder):
         suffix = path.suffix.lower()
@@ -106,23 +98,26 @@ def _looks_like_dicom(path: Path) -> bool:
     return path.suffix.lower() not in PICTURE_SUFFIXES and is_dicom(path)
 
 
-def _from_files(files: Iterable[Path], root: Path) -> list[_Candidate]:
+def _from_files(files: Iterable[Path], root: Path) -> list[Candidate]:
     candidates, dicom = [], []
     for path in files:
         suffix = path.suffix.lower()
         if path.name.lower().endswith(VOLUME_SUFFIXES):
-            candidates.append(_Candidate(path, root, "volume"))
+            candidates.append(Candidate(path, root, "volume"))
         elif suffix not in SLIDE_SUFFIXES and is_dicom(path):
             dicom.append(path)
         else:
-            candidates.append(_Candidate(path, root, "slide"))
+            candidates.append(Candidate(path, root, "slide"))
     return candidates + [
-        _Candidate(series.path, root, series.kind, series.name) for series in group_dicom(dicom)
+        Candidate(series.path, root, series.kind, series.name) for series in group_dicom(dicom)
     ]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, sorted; links are followed, each folder once, so that a loop of links ends."""
+    """Files below a folder, sorted; pipes and devices, which may never end, are left out.
+
+    Links are followed, also out of the folder, each folder once: so a loop of links ends.
+    """
     seen: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(folder, followlinks=True):
         state = Path(where).stat()
@@ -132,63 +127,31 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(key)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(files) if not name.startswith("."))
+        paths = (Path(where, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file() or not path.exists())
 
 
-def _from_manifest(manifest: Path) -> list[_Candidate]:
-    """Rows of a CSV with a column `path` (relative to the manifest) and optionally `slide_id`, `mpp`."""
-    with open(manifest, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if "path" not in (reader.fieldnames or []):
-            raise UsageError(
-                f"{manifest} has no column 'path' (it has: {', '.join(reader.fieldnames or [])}).",
-                "A manifest needs a column path; slide_id and mpp are optional.",
-            )
-        rows = list(reader)
+def _from_manifest(manifest: Path) -> list[Candidate]:
     candidates = []
-    for number, row in enumerate(rows, start=2):
-        path = _place((row["path"] or "").strip(), manifest)
-        if not (row["path"] or "").strip():
-            raise UsageError(f"{manifest}, line {number}: the path is empty.")
-        kind = _from_files([path], manifest.parent)[0].kind if path.is_file() else "slide"
-        if path.is_dir():
-            kind = "volume"
-        name = (row.get("slide_id") or "").strip()
-        root = Path(path.parts[0]) if url_of(path) else manifest.parent
-        candidates.append(_Candidate(path, root, kind, name, _mpp(row.get("mpp"), manifest, number)))
+    for row in read_manifest(manifest):
+        found = _from_files([row.path], manifest.parent) if row.path.is_file() else []
+        kind = "volume" if row.path.is_dir() else found[0].kind if found else "slide"
+        root = Path(row.path.parts[0]) if url_of(row.path) else manifest.parent
+        candidates.append(Candidate(row.path, root, kind, name=row.slide_id, mpp=row.mpp))
     return candidates
 
 
-def _place(text: str, manifest: Path) -> Path:
-    """A path is relative to the manifest, a URL to nothing."""
-    return Path(text) if url_of(text) else manifest.parent / text
-
-
-def _mpp(text: str | None, manifest: Path, number: int) -> float | None:
-    if not (text or "").strip():
-        return None
-    try:
-        return float(str(text))
-    except ValueError as error:
-        raise UsageError(f"{manifest}, line {number}: mpp {text!r} is not a number.") from error
-
-
-def _distinct(candidates: Iterable[_Candidate]) -> list[_Candidate]:
-    """Each file once, however often and by whatever link it was named."""
-    first: dict[Path, _Candidate] = {}
+def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Each file once, however often and by whatever link it was named; but by every name of a manifest."""
+    first: dict[tuple[str, str], Candidate] = {}
     for candidate in candidates:
-        first.setdefault(candidate.path.resolve(), candidate)
+        first.setdefault((os.path.realpath(candidate.path), candidate.name), candidate)
     return list(first.values())
 
 
-def _named(candidates: list[_Candidate]) -> list[Input]:
+def _named(candidates: list[Candidate]) -> list[Input]:
     """Ids: the manifest's, else the file's stem where unique, else the relative path with its suffix."""
-    stems = [printable(c.name or _stem(c.path)) for c in candidates]
-    count = Counter(stems)
-    names = [
-        stem if count[stem] == 1 or c.name else printable(_shown(c.path).relative_to(c.root).as_posix())
-        for stem, c in zip(stems, candidates, strict=True)
-    ]
+    names = distinct_names(candidates)
     inputs = [
         Input(name, url_of(c.path) or str(c.path), c.kind, c.mpp)
         for name, c in zip(names, candidates, strict=True)
@@ -200,18 +163,3 @@ def _named(candidates: list[_Candidate]) -> list[Input]:
             "Give them different names in the manifest column slide_id.",
         )
     return sorted(inputs, key=lambda item: item.slide_id)
-
-
-def _stem(path: Path) -> str:
-    path = _shown(path)
-    return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
-
-
-def _shown(path: Path) -> Path:
-    """Without what follows a question mark in a URL: it may be a key."""
-    return Path(str(path).partition("?")[0]) if url_of(path) else path
-
-
-def printable(text: str) -> str:
-    """A name as valid Unicode: bytes of a file name that are not UTF-8 become backslash escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

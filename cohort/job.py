@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputNotFound
 from ..features.card import EncoderCard
+from ..features.writer import unreadable
 from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
+from ..status import OUTSIDE
 from ..wsi.remote_bytes import url_of
 from ..wsi.slide import Slide, open_slide
 from .config import Execution, RunConfig
@@ -62,6 +68,8 @@ class Outcome(Spec):
         patches: rows in the store; unreadable and outside: how many of them have no embedding.
         seconds: wall time that the run spent on it, without what was read ahead meanwhile.
         code, cause, fix: of the failure, else empty.
+        quarantine: level-0 coordinates of the patches that could not be decoded.
+        same_as: the slide with the same content that it was copied from, or empty.
     """
 
     slide_id: str
@@ -73,3 +81,12 @@ class Outcome(Spec):
     code: str = ""
     cause: str = ""
     fix: str = ""
+    quarantine: tuple[tuple[int, ...], ...] = ()
+    same_as: str = ""
+
+
+def stored(slide_id: str, status: NDArray[np.uint8], coords: NDArray[Any]) -> Outcome:
+    """The outcome of an input that has a store, by the status (N,) and place (N, 2|3) of its patches."""
+    quarantine = tuple(tuple(corner) for corner in unreadable(status, coords))
+    ended, outside = DONE if len(status) else NO_TISSUE, int((status == OUTSIDE).sum())
+    return Outcome(slide_id, ended, len(status), len(quarantine), outside, quarantine=quarantine)

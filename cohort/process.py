@@ -19,11 +19,11 @@ from ..features.card import EncoderCard
 from ..features.encoder import card_of
 from ..features.layout import SCHEMA, store_path
 from ..features.writer import StoreWriter
-from ..status import OK, OUTSIDE, UNREADABLE
+from ..status import OK, UNREADABLE
 from ..tiling.stream import PatchBatch
 from .failure import coded
 from .interrupt import uninterrupted
-from .job import DONE, FAILED, NO_TISSUE, Job, Outcome, open_source
+from .job import FAILED, Job, Outcome, open_source, stored
 from .reading import Feed, Prepared, read_here
 
 __all__ = ["FAILED", "Job", "OnPatches", "Outcome", "open_source", "process"]
@@ -49,23 +49,21 @@ def process(
     start = time.perf_counter()
     slide_id = job.input.slide_id
     try:
-        status = _store(job, feed or read_here(job), on_patches or _silent)
+        ended = _store(job, feed or read_here(job), on_patches or _silent)
     except EnvironmentProblem:
         raise
     except Exception as error:  # noqa: BLE001 - one bad slide costs one slide, whatever it does to a decoder
         why = coded(error)
         return _timed(Outcome(slide_id, FAILED, code=why.code, cause=why.cause, fix=why.fix), start)
-    unreadable, outside = int((status == UNREADABLE).sum()), int((status == OUTSIDE).sum())
-    ended = DONE if len(status) else NO_TISSUE
-    return _timed(Outcome(slide_id, ended, len(status), unreadable, outside), start)
+    return _timed(ended, start)
 
 
 def _silent(done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> NDArray[np.uint8]:
-    """Write the store of one input; returns the status of its patches."""
+def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> Outcome:
+    """Write the store of one input."""
     card = card_of(job.config.encoder)
     embed = cached_embedder(job.config.encoder, job.execution.device) if card.dim else _no_embeddings
     place = store_path(job.run, job.input.slide_id)
@@ -79,7 +77,7 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
         _check_readable(status, job.config.max_unreadable)
         with uninterrupted():
             writer.commit(_attributes(job, card, fed.prepared))
-    return status
+    return stored(job.input.slide_id, status, fed.prepared.grid.origins)
 
 
 def _writer(place: Path, prepared: Prepared, dim: int) -> StoreWriter:
@@ -116,7 +114,6 @@ def _check_readable(status: NDArray[np.uint8], budget: float) -> None:
 
 
 def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, Any]:
-    packages = ("slidestream", "torch", "numpy", "openslide-python", "openslide-bin")
     return {
         "schema": SCHEMA,
         "slide_id": job.input.slide_id,
@@ -125,9 +122,15 @@ def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, An
         "extent": list(prepared.grid.extent),
         "encoder": card.to_dict(),
         "stain": None,
-        "software": {package: version(package) for package in packages},
+        "software": software(),
         "background": prepared.background,
     }
+
+
+def software() -> dict[str, str]:
+    """The versions that a store records: they explain a difference, and make nothing stale."""
+    packages = ("slidestream", "torch", "numpy", "openslide-python", "openslide-bin")
+    return {package: version(package) for package in packages}
 
 
 def _timed(outcome: Outcome, start: float) -> Outcome:

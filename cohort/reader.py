@@ -1,16 +1,9 @@
-"""What runs inside a reader process: jobs in, headers out, pixels into shared memory.
-
-A reader ends with its parent, in whatever way that ends: the pipe between them closes.
-"""
+"""What runs inside a reader process: jobs in, headers out, pixels into shared memory."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from queue import Queue, SimpleQueue
@@ -20,15 +13,11 @@ from numpy.typing import NDArray
 
 from ..errors import SlidestreamError
 from ..tiling.stream import stream_patches
+from .child import Ready, confine, talk_or_end
 from .failure import coded
 from .job import Job
 from .reading import Prepared, prepare, reading_of
 from .ring import Ring
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The process has started and takes jobs."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +40,24 @@ class Ended:
 Message = Ready | Prepared | Filled | Ended
 
 
-def serve(pipe: Connection, ring: Ring, memory: int) -> None:
+def serve(pipe: Connection, memory: int, ring: Ring) -> None:
     """Read job after job until the parent is gone.
 
     Args:
         pipe: takes `Job`s and the numbers of slots that are free again; gives `Message`s, the jobs in
             order, each as one `Prepared`, many `Filled` and one `Ended`.
-        ring: where batches are put.
         memory: limit of this process in bytes, where the system knows one; 0 for none.
+        ring: where batches are put.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    _limit_memory(memory)
+    confine(memory)
     reader = _Reader(ring)
     for talk in (reader.listen, reader.speak):
-        threading.Thread(target=_or_end, args=(talk, pipe), daemon=True).start()
+        threading.Thread(target=talk_or_end, args=(talk, pipe), daemon=True).start()
     done: Ready | Ended = Ready()
     while True:
         reader.outbox.put(done)
         reader.outbox.join()  # all is said before the next input can end this process
         done = reader.read(reader.jobs.get())
-
-
-def _or_end(talk: Callable[[Connection], None], pipe: Connection) -> None:
-    """Talk to the parent; when that is no longer possible, end at once, even amid a decoder's call."""
-    try:
-        talk(pipe)
-    finally:
-        os._exit(1)
 
 
 class _Reader:
@@ -130,13 +110,3 @@ class _Reader:
             finally:
                 for slot in taken:
                     self._free.put(slot)
-
-
-def _limit_memory(limit: int) -> None:
-    if not limit or sys.platform == "win32":
-        return
-    import resource
-
-    # Not the address space: that counts mapped files and memory that is only reserved.
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing.context import SpawnProcess
-from types import ModuleType, TracebackType
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
 from ..tiling.stream import PatchBatch, Reading
+from .child import Child, context, may_have_children
 from .config import Execution
-from .interrupt import born_deaf
 from .job import Job
-from .reader import Ended, Filled, Message, Ready, serve
+from .reader import Ended, Filled, Message, serve
 from .reading import Feed, Prepared, read_here, reading_of
 from .ring import Ring
-
-START_SECONDS = 120.0
-"""How long a reader process may take until it answers: it loads its libraries, on a slow disk perhaps."""
-
-_context = multiprocessing.get_context("spawn")
-
 
 Wanted = Callable[[Job], bool]
 JobFeed = tuple[Job, AbstractContextManager[Feed]]
@@ -43,7 +32,7 @@ def feeds(jobs: Sequence[Job], wanted: Wanted) -> Iterator[Iterator[JobFeed]]:
     Args:
         wanted: asked once per job, just before it is handed over to be read.
     """
-    if not jobs or not jobs[0].execution.readers or multiprocessing.current_process().daemon:
+    if not jobs or not jobs[0].execution.readers or not may_have_children():
         yield ((job, read_here(job)) for job in jobs if wanted(job))
         return
     with Readers(jobs, wanted) as readers:
@@ -108,12 +97,11 @@ class Reader:
     """
 
     def __init__(self, execution: Execution, slot_bytes: int) -> None:
-        self._limits = execution
         # One more than are being read: while the encoder holds a batch, the next is already there.
-        self._ring = Ring(_context, Reading(0, workers=execution.workers).batches + 1, slot_bytes)
+        self._ring = Ring(context, Reading(0, workers=execution.workers).batches + 1, slot_bytes)
+        self._child = Child(execution, serve, self._ring)
         self._jobs: deque[Job] = deque()
-        self._process: SpawnProcess | None = None
-        self._ready = self._ended = False
+        self._ended = False
 
     @property
     def oldest(self) -> Job | None:
@@ -123,22 +111,16 @@ class Reader:
     def submit(self, job: Job) -> None:
         """Add a job behind those that have not ended yet."""
         self._jobs.append(job)
-        if self._process:
-            self._tell(job)
+        if self._child.runs:
+            self._child.tell(job)
 
     def wake(self) -> None:
         """Start the process, if there is anything to do and it does not run."""
-        if self._process or not self._jobs:
+        if self._child.runs or not self._jobs:
             return
-        self._pipe, theirs = _context.Pipe()
-        memory = round(self._limits.memory_gb * 2**30)
-        self._process = _context.Process(target=serve, args=(theirs, self._ring, memory), daemon=True)
-        with born_deaf(), _main_left_out():
-            self._process.start()
-        theirs.close()
-        self._ready = False
+        self._child.start()
         for job in self._jobs:
-            self._tell(job)
+            self._child.tell(job)
 
     @contextmanager
     def feed(self) -> Iterator[Feed]:
@@ -153,17 +135,10 @@ class Reader:
                 self.stop()
 
     def stop(self) -> None:
-        """End the process, whatever it does. It owns no file, so nothing can be left half done."""
-        if self._process:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._pipe.close()
-            self._process = None
+        """End the process, whatever it does."""
+        self._child.stop()
 
     def _prepared(self) -> Prepared:
-        if not self._ready:
-            self._await_start()
         prepared = self._receive()
         if not isinstance(prepared, Prepared):
             raise TypeError(f"a job began with {type(prepared).__name__}")
@@ -174,12 +149,7 @@ class Reader:
             rows = len(filled.status)
             pixels = self._ring.batch(filled.slot, rows, reading.size_px)
             yield PatchBatch(pixels, np.arange(filled.start, filled.start + rows), filled.status)
-            self._tell(filled.slot)
-
-    def _tell(self, what: Job | int) -> None:
-        # A process that is gone is noticed where its messages end: those it has sent still count.
-        with suppress(OSError):
-            self._pipe.send(what)
+            self._child.tell(filled.slot)
 
     def _receive(self) -> Message:
         """The next message of the oldest job.
@@ -187,62 +157,9 @@ class Reader:
         Raises:
             InputError: reading ended with it; or the process died (DecoderCrash) or stalled (LimitExceeded).
         """
-        try:
-            if not self._pipe.poll(self._limits.timeout):
-                raise _stalled(self._limits.timeout)
-            message: Message = self._pipe.recv()
-        except (EOFError, OSError):
-            raise self._crash() from None
+        message: Message = self._child.hear()
         if isinstance(message, Ended):
             self._ended = message.usable
             if message.error:
                 raise message.error
         return message
-
-    def _await_start(self) -> None:
-        try:
-            self._ready = self._pipe.poll(START_SECONDS) and isinstance(self._pipe.recv(), Ready)
-        except (EOFError, OSError):
-            self._ready = False
-        if not self._ready:
-            raise EnvironmentProblem(
-                "A reader process does not start.",
-                "Raise --reader-memory, or read within the process with --readers 0.",
-            )
-
-    def _crash(self) -> DecoderCrash:
-        assert self._process is not None
-        self._process.join(5)
-        return DecoderCrash(
-            f"Reading it ended the reader process ({_how(self._process.exitcode)}).",
-            "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
-        )
-
-
-@contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Processes started in this block do not run the main script again, as spawned ones do otherwise.
-
-    They would import all that it imports, torch most likely, and run it whole where it lacks the usual guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _stalled(seconds: float) -> LimitExceeded:
-    return LimitExceeded(
-        f"No patch of it could be read within {seconds:g} s.",
-        "If the file is sound and the disk slow, raise --timeout.",
-    )
-
-
-def _how(exit_code: int | None) -> str:
-    """ "SIGSEGV", "exit code 1"."""
-    if exit_code is not None and exit_code < 0:
-        with suppress(ValueError):
-            return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"

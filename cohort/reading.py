@@ -22,6 +22,7 @@ from ..tiling.tissue import tissue_fraction
 from ..wsi.slide import Slide
 from .config import RunConfig
 from .job import Job
+from .looking import facts_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def prepare(source: Slide | Volume, job: Job) -> Prepared:
     grid = PatchGrid.cover(source.bounds, source.spacing, spec)
     look = overview(source)
     grid, tissue = with_tissue(grid, look, spec)
-    facts = source.describe()
+    facts = facts_of(source, job.config.identity)
     known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background)
     prepared = Prepared(*known, _resume(job, facts, spec), 0)
     place = store_path(job.run, job.input.slide_id)

@@ -7,6 +7,8 @@ from multiprocessing.context import BaseContext
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import EnvironmentProblem
+
 
 class Ring:
     """A few slots of shared memory, each for one batch.
@@ -18,12 +20,21 @@ class Ring:
         context: of the processes that will share it.
         slots: how many batches.
         slot_bytes: of the largest batch.
+
+    Raises:
+        EnvironmentProblem: the system has no such memory to give.
     """
 
     def __init__(self, context: BaseContext, slots: int, slot_bytes: int) -> None:
         self.slots = slots
         self._slot_bytes = slot_bytes
-        self._memory = context.RawArray("B", slots * slot_bytes)
+        try:
+            self._memory = context.RawArray("B", slots * slot_bytes)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"No memory can be shared with reader processes: {error.strerror}.",
+                "Free space in the temporary folder, or read within this process with --readers 0.",
+            ) from error
 
     def batch(self, slot: int, rows: int, side: int) -> NDArray[np.uint8]:
         """A view of one slot as pixels, uint8 (rows, side, side, 3)."""

@@ -7,7 +7,10 @@ slide a few files.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,10 @@ SCHEMA = 1
 SUFFIX = ".zarr"
 MAX_CHUNK_BYTES = 64 << 20
 CRC_BYTES = 4
+MAX_NAME = 200
+"""Most characters of an encoded id: what is put around it must fit with it into 255 bytes."""
+CUT = "%~"
+"""Comes before the digest in a name that was cut; percent-encoding never writes it."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +107,34 @@ def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def store_path(run: Path, slide_id: str) -> Path:
-    """Where the store of a slide lies: RUN/embeddings/<percent-encoded id>.zarr."""
+    """Where the store of a slide lies: RUN/embeddings/<percent-encoded id>.zarr.
+
+    An id too long for a file name is cut, and the digest of all of it put in the place of the rest.
+    """
     name = quote(slide_id, safe=" +,=@()[]{}!&'", encoding="utf-8", errors="surrogateescape")
     # A leading dot would hide the store, and "." or ".." would not be a name at all.
-    return run / "embeddings" / (("%2E" + name[1:] if name.startswith(".") else name) + SUFFIX)
+    name = "%2E" + name[1:] if name.startswith(".") else name
+    return run / "embeddings" / ((_cut(name) if len(name) > MAX_NAME else name) + SUFFIX)
+
+
+def _cut(name: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return re.sub("%.?$", "", name[: MAX_NAME - len(CUT) - len(digest)]) + CUT + digest
 
 
 def slide_id_of(path: Path) -> str:
-    """The inverse of `store_path`."""
-    return unquote(path.name.removesuffix(SUFFIX), encoding="utf-8", errors="surrogateescape")
+    """The inverse of `store_path`; of a name that was cut, the id that the store records."""
+    name = path.name.removesuffix(SUFFIX)
+    recorded = _recorded_id(path) if CUT in name else ""
+    return recorded or unquote(name, encoding="utf-8", errors="surrogateescape")
+
+
+def _recorded_id(path: Path) -> str:
+    """The id in a store's attributes, or nothing where they cannot be read."""
+    try:
+        return str(json.loads((path / "zarr.json").read_text())["attributes"]["slide_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def list_stores(run: Path) -> list[Path]:

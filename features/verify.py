@@ -72,10 +72,12 @@ def _contradictions(store: Store, arrays: dict[str, NDArray[Any]]) -> list[Probl
         found = arrays.get(layout.name)
         if found is None or found.shape != layout.shape:
             return problem(layout.name, f"The array should have shape {layout.shape}.")
-    counts = store.attributes["counts"]
+    attributes = store.attributes
     for key, value in (("ok", OK), ("unreadable", UNREADABLE), ("outside", OUTSIDE)):
-        if counts[key] != int((status == value).sum()):
-            return problem("status", f"The attributes count {counts[key]} patches as {key}.")
+        if attributes["counts"][key] != int((status == value).sum()):
+            return problem("status", f"The attributes count {attributes['counts'][key]} patches as {key}.")
+    if attributes["unreadable"] != coords[status == UNREADABLE].tolist():
+        return problem("status", "The attributes list other patches as unreadable.")
     if dim and not np.array_equal(np.isnan(arrays["features"]).any(axis=1), status != OK):
         return problem("features", "Rows are NaN where the status is 0, or the reverse.")
     return []

@@ -62,7 +62,7 @@ class StoreWriter:
 
     def __init__(self, place: Path, fixed: Arrays, dim: int, resume: Resume | None = None) -> None:
         self._place = place
-        self._beside = _beside(place)
+        self._beside = beside_of(place)
         self._fixed = fixed
         self._layouts = layouts_of(fixed, dim)
         self._resume = resume or Resume()
@@ -110,15 +110,17 @@ class StoreWriter:
         if self.rows_done != wanted:
             raise RuntimeError(f"{self.rows_done} of {wanted} patches were appended")
         with disk.full_disk_named(self._place):
-            counts = _counts(self.status_so_far())
+            status = self.status_so_far()
+            found = {"counts": _counts(status), "unreadable": unreadable(status, self._fixed["coords"])}
             checksums: dict[str, str] = {name: rows.finish() for name, rows in self._growing.items()}
             checksums |= {name: self._write(name, array) for name, array in self._fixed.items()}
             arrays = {name: array_metadata(layout) for name, layout in self._layouts.items()}
             for name, metadata in arrays.items():
                 disk.write_file(self._beside / name / "zarr.json", json.dumps(metadata, indent=2).encode())
-            group = group_metadata({**attributes, "counts": counts, "checksums": checksums})
+            group = group_metadata({**attributes, **found, "checksums": checksums})
             group["attributes"]["metadata_sha256"] = digest_of(group, arrays)
-            self._put_in_place(group)
+            (self._beside / PROGRESS).unlink(missing_ok=True)
+            put_in_place(self._beside, self._place, group)
         self._committed = True
 
     def __exit__(
@@ -134,22 +136,6 @@ class StoreWriter:
             disk.remove_tree(self._beside)
         elif not no_room:
             self._note_progress()
-
-    def _put_in_place(self, group: dict[str, Any]) -> None:
-        """Rename the finished folder, then mark it complete; an older store there is moved away first."""
-        group["attributes"]["complete"] = False
-        (self._beside / PROGRESS).unlink(missing_ok=True)
-        disk.replace_json(self._beside / "zarr.json", group)
-        for folder in (*sorted(p for p in self._beside.rglob("*") if p.is_dir()), self._beside):
-            disk.sync_folder(folder)
-        old = self._place.with_name(f".{self._place.name}.old")
-        disk.remove_tree(old)
-        if self._place.exists():
-            disk.rename(self._place, old)
-        disk.rename(self._beside, self._place)
-        group["attributes"]["complete"] = True
-        disk.replace_json(self._place / "zarr.json", group)
-        disk.remove_tree(old)
 
     def _write(self, name: str, values: NDArray[Any]) -> str:
         """One array that is known whole; returns its sha256."""
@@ -177,7 +163,7 @@ def layouts_of(fixed: Arrays, dim: int) -> dict[str, ArrayLayout]:
 
 def rows_to_keep(place: Path, layouts: Mapping[str, ArrayLayout], resume: Resume) -> int:
     """How many rows an earlier writer with the same key surely wrote, in whole batches."""
-    beside = _beside(place)
+    beside = beside_of(place)
     try:
         noted = json.loads((beside / PROGRESS).read_text())
     except (OSError, ValueError):
@@ -188,8 +174,29 @@ def rows_to_keep(place: Path, layouts: Mapping[str, ArrayLayout], resume: Resume
     return min([int(noted["rows"]), *found]) // resume.align * resume.align
 
 
-def _beside(place: Path) -> Path:
+def beside_of(place: Path) -> Path:
+    """Where a store is built before it is renamed into its place."""
     return place.with_name(f".{place.name}.partial")
+
+
+def put_in_place(beside: Path, place: Path, group: dict[str, Any]) -> None:
+    """Rename a finished folder, then mark it complete; an older store there is moved away first.
+
+    Args:
+        group: the group's metadata, which are written last.
+    """
+    group["attributes"]["complete"] = False
+    disk.replace_json(beside / "zarr.json", group)
+    for folder in (*sorted(p for p in beside.rglob("*") if p.is_dir()), beside):
+        disk.sync_folder(folder)
+    old = place.with_name(f".{place.name}.old")
+    disk.remove_tree(old)
+    if place.exists():
+        disk.rename(place, old)
+    disk.rename(beside, place)
+    group["attributes"]["complete"] = True
+    disk.replace_json(place / "zarr.json", group)
+    disk.remove_tree(old)
 
 
 def metadata_digest(store: Path) -> str:
@@ -203,6 +210,12 @@ def digest_of(group: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
     later = ("complete", "metadata_sha256")
     attributes = {key: value for key, value in group["attributes"].items() if key not in later}
     return json_digest({"group": {**group, "attributes": attributes}, "arrays": arrays})
+
+
+def unreadable(status: NDArray[np.uint8], coords: NDArray[Any]) -> list[list[int]]:
+    """The coordinates (level-0 px) of the patches that could not be decoded, as JSON."""
+    found: list[list[int]] = coords[status == UNREADABLE].astype(np.int32).tolist()
+    return found
 
 
 def _counts(status: NDArray[np.uint8]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpacingTooFine, UsageError
 from ..geometry import Region
-from ..identity import content_identity
+from ..identity import How, content_identity
 from ..status import read_one_by_one
 from .cache import SliceCache
 from .choice import Asked, ScalingChoice
@@ -211,9 +211,9 @@ class Volume:
                 f"Use --volume-mm {voxel / 1000:g} or more, or --allow-upsampling.",
             )
 
-    def identity(self) -> str:
-        """Content hash of the files, in the order of the slices."""
-        return content_identity(self._stack.paths)
+    def identity(self, how: How = "fast") -> str:
+        """Content hash of the files, in the order of the slices, see `content_identity`."""
+        return content_identity(self._stack.paths, how)
 
     def describe(self) -> dict[str, Any]:
         """JSON facts, nothing about a patient. May take one pass over the volume, once."""

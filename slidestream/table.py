@@ -14,9 +14,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def harmless(cell: Any) -> Any:
     """The cell, with an apostrophe before what a spreadsheet would take for a formula.
 
-    Numbers stay as they are. Source: OWASP, CSV Injection.
+    Also before what looks so already, so that `original` gives back either. Numbers stay as they are.
+    Source: OWASP, CSV Injection.
     """
-    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+    if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA):
         return cell
     try:
         float(cell)
@@ -27,7 +28,7 @@ def harmless(cell: Any) -> Any:
 
 def original(cell: str) -> str:
     """The inverse of `harmless`."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

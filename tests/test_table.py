@@ -10,7 +10,7 @@ import pytest
 from slidestream.table import harmless, original, write_table
 
 
-@pytest.mark.parametrize("cell", ["=cmd()", "+1+1", "-rf", "@SUM(A1)", "\tx", "\r=x"])
+@pytest.mark.parametrize("cell", ["=cmd()", "+1+1", "-rf", "@SUM(A1)", "\tx", "\r=x", "'=cmd()", "''-5"])
 def test_formulas_are_text_and_come_back(cell: str) -> None:
     assert harmless(cell) == "'" + cell
     assert original(harmless(cell)) == cell

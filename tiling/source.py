@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Region
+from ..identity import How
 
 
 class PatchSource(Protocol):
@@ -44,7 +45,7 @@ class PatchSource(Protocol):
         """The whole extent, at most `max_px` on its longer side, uint8 (H, W, 3)."""
         ...
 
-    def identity(self) -> str:
+    def identity(self, how: How = "fast") -> str:
         """Content hash, never a path or an mtime."""
         ...
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..identity import content_identity, sampled_identity
+from ..identity import How, content_identity, remote_identity
 from .dicom_files import series_files
 from .remote_bytes import RemoteBytes, unreachable
 
 
-def identity_of(path: Path | str, kind: str) -> str:
-    """Hex sha256 of the content of the slide at a path, or of parts of it at a URL (a str).
+def identity_of(path: Path | str, kind: str, how: How = "fast") -> str:
+    """The `content_identity` of the slide at a path; a URL is a str.
 
     Raises:
         InputNotFound, UnsupportedFormat: see `RemoteBytes`.
     """
     if isinstance(path, Path):
-        return content_identity(files_of(path, kind))
+        return content_identity(files_of(path, kind), how)
     source = RemoteBytes(path)
     try:
-        return sampled_identity(source.size, source.read_many)
+        return remote_identity(source.size, source.read_many, how)
     except OSError:
         raise unreachable(path) from None
 

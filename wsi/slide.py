@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadFailed, SpacingTooFine
 from ..geometry import Region
+from ..identity import How
 from ..status import read_one_by_one
 from .batch import read_batch
 from .files import identity_of
@@ -69,7 +70,7 @@ class Slide:
         self.path = path
         self.mpp = mpp
         self._reader = reader
-        self._identity: str | None = None
+        self._identities: dict[How, str] = {}
         self._closed = False
 
     @property
@@ -177,11 +178,11 @@ class Slide:
                 "enlarged with --allow-upsampling.",
             )
 
-    def identity(self) -> str:
-        """Hex sha256 of the content of every file that makes up the slide: no path, no time stamp."""
-        if self._identity is None:
-            self._identity = identity_of(self.path, self.format)
-        return self._identity
+    def identity(self, how: How = "fast") -> str:
+        """Hash of the content of every file that makes up the slide, see `content_identity`."""
+        if how not in self._identities:
+            self._identities[how] = identity_of(self.path, self.format, how)
+        return self._identities[how]
 
     def describe(self) -> dict[str, Any]:
         """JSON facts for a store's attributes; nothing about a patient."""

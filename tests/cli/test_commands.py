@@ -102,6 +102,18 @@ def test_verify_names_the_store_and_the_array(cli: Cli, slides: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("mean_encoder")
+def test_status_counts_unreadable_patches_and_says_where(
+    cli: Cli, real: Callable[[str], Path], tmp_path: Path
+) -> None:
+    slide, run = real("malformed/svs_mutants/tile_jpeg_garbage.svs"), tmp_path / "run"
+    options = ["--encoder", "mean", "--mpp", "1", "--min-tissue", "0", "--readers", "0"]
+    assert cli("run", slide, "-o", run, *options, "--max-unreadable", "0.1").code == 0
+    (row,) = json.loads(cli("status", run, "--json").out)["inputs"]
+    assert row["unreadable"] == len(row["quarantine"]) > 0
+    assert all(len(corner) == 2 for corner in row["quarantine"])
+
+
+@pytest.mark.usefixtures("mean_encoder")
 def test_plan_does_nothing(cli: Cli, slides: Path, tmp_path: Path) -> None:
     ended = cli("plan", slides, "-o", tmp_path / "run", "--encoder", "mean")
     assert ended.code == 0

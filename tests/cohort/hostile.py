@@ -10,13 +10,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from slidestream.cohort.inputs import Input
-from slidestream.cohort.job import open_source
+from slidestream.cohort.job import Outcome, open_source
+from slidestream.errors import MissingExtra
 from slidestream.geometry import Region
+
+if TYPE_CHECKING:
+    from slidestream.cohort.plan import Step
 
 
 class Hostile:
@@ -39,6 +43,7 @@ class Hostile:
             log.write(f"{os.getpid()} {len(regions)}\n")
         if regions[0].origin != (0.0, 0.0):
             misbehave(self._item.slide_id)
+            die_once(Path(self._item.path))
         return self._slide.read_patches(regions, out)
 
 
@@ -53,6 +58,13 @@ def misbehave(name: str) -> None:
         raise RuntimeError("Patient Jane Doe")
 
 
+def die_once(path: Path) -> None:
+    """A slide called "once..." ends the first process that reads it, and no other."""
+    if path.name.startswith("once") and not path.with_suffix(".died").exists():
+        path.with_suffix(".died").touch()
+        os.abort()
+
+
 def open_hostile(item: Input, scaling: Any) -> Any:
     """A slide that misbehaves as its name says, while it is opened or while it is read."""
     loaded = sorted({"openslide", "sklearn", "torch", "zarr"} & set(sys.modules))
@@ -60,3 +72,16 @@ def open_hostile(item: Input, scaling: Any) -> Any:
     if item.slide_id.endswith("-open"):
         misbehave(item.slide_id)
     return Hostile(open_source(item, scaling), item)
+
+
+def raise_missing_extra() -> None:
+    raise MissingExtra("nibabel is not installed.", "pip install 'slidestream[radiology]'")
+
+
+class Silent:
+    """Watches a run and says nothing."""
+
+    def planned(self, step: Step) -> None: ...
+    def begins(self, jobs: int) -> None: ...
+    def patches(self, slide_id: str, done: int, total: int) -> None: ...
+    def finished(self, outcome: Outcome) -> None: ...

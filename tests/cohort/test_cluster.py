@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -30,6 +31,10 @@ class Silent:
     def begins(self, jobs: int) -> None: ...
     def patches(self, slide_id: str, done: int, total: int) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +120,44 @@ def test_no_scheduler_is_said_so(tmp_path: Path, write_slide: Callable[..., Path
     )
     with pytest.raises(EnvironmentProblem, match="No Dask scheduler answers"):
         run_cohort(order, Silent())
+
+
+def test_a_worker_that_dies_and_a_poison_slide(
+    tmp_path: Path, write_slide: Callable[..., Path], tissue_pixels: Callable[..., Any], monkeypatch: Any
+) -> None:
+    """`once` ends the first worker that reads it, `crash` every one; the others are read once, by one worker.
+
+    Workers are processes that take one input at a time and are started anew when they die: seconds each.
+    """
+    import dask
+    from distributed import LocalCluster
+
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    hostile = importlib.import_module("hostile")
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    good = ["a", "b", "c", "d"]
+    for seed, name in enumerate([*good, "crash", "once"]):
+        write_slide(slides / f"{name}.tiff", tissue_pixels(700, seed), 0.5)
+    inputs, config = find_inputs([slides]).inputs, RunConfig("null", PatchSpec(64, 1.0, min_tissue=0.0))
+    means = Execution(batch_size=4, readers=0)
+    alone = [item for item in inputs if item.slide_id != "crash"]
+    run_cohort(RunOrder(alone, config, tmp_path / "here", means), Silent())
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+    ):
+        order = RunOrder(
+            inputs, config, tmp_path / "there", means, cluster.scheduler_address, hostile.open_hostile
+        )
+        summary = run_cohort(order, Silent())
+    assert len(summary.outcomes) == 6
+    assert {o.slide_id: o.code for o in summary.outcomes if o.code} == {"crash": "WORKER_DIED"}
+
+    def readers(name: str) -> int:
+        return len({line.split()[0] for line in (slides / f"{name}.reads").read_text().splitlines()})
+
+    assert [readers(name) for name in good] == [1, 1, 1, 1]
+    assert (readers("once"), readers("crash")) == (2, 2)
+    assert tree(tmp_path / "there/embeddings") == tree(tmp_path / "here/embeddings")

@@ -261,8 +261,8 @@ def test_when_the_run_is_stopped_its_readers_are_gone(
     tmp_path: Path, write_slide: Draw, tissue_pixels: Draw, number: signal.Signals
 ) -> None:
     """Stopped while both readers hang in a read; Ctrl-C reaches every process, as in a terminal."""
-    for name in ("stall-a", "stall-b"):
-        write_slide(tmp_path / f"{name}.tiff", tissue_pixels(900), 0.5)
+    for seed, name in enumerate(("stall-a", "stall-b")):
+        write_slide(tmp_path / f"{name}.tiff", tissue_pixels(900, seed), 0.5)
     run_folder = tmp_path / "run"
     victim = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, str(tmp_path), str(run_folder)],

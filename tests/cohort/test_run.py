@@ -272,6 +272,30 @@ def test_one_bad_tile_costs_the_patches_that_touch_it(real: Callable[[str], Path
 
 
 @pytest.mark.usefixtures("mean_encoder")
+def test_unreadable_patches_are_listed_where_they_lie(real: Callable[[str], Path], tmp_path: Path) -> None:
+    """All patches on the one bad tile: in the store's attributes, in the ledger, in the ledger made anew."""
+    slide = real("malformed/svs_mutants/tile_jpeg_garbage.svs")
+    config = RunConfig("mean", PatchSpec(64, 0.499, min_tissue=0.0), max_unreadable=0.1)
+    (outcome,) = run(slide, tmp_path / "run", config).outcomes
+    broken = []
+    corners = embeddings(tmp_path / "run", slide.stem)[0]
+    for x, y in corners.tolist():
+        with openslide.OpenSlide(slide) as fresh:  # a handle stays in error after one failed read
+            try:
+                fresh.read_region((x, y), 0, (64, 64))
+            except openslide.OpenSlideError:
+                broken.append((x, y))
+    assert len(broken) >= 9
+    assert outcome.quarantine == tuple(broken)
+    attributes = open_store(tmp_path / f"run/embeddings/{slide.stem}.zarr").attributes
+    assert attributes["unreadable"] == [list(corner) for corner in broken]
+    for _ in range(2):
+        (entry,) = read_entries(tmp_path / "run").values()
+        assert (entry.outcome.quarantine, entry.outcome.unreadable) == (tuple(broken), len(broken))
+        rebuild(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("mean_encoder")
 def test_too_many_bad_patches_fail_the_slide(real: Callable[[str], Path], tmp_path: Path) -> None:
     config = RunConfig("mean", PatchSpec(64, 1.0, min_tissue=0.0), max_unreadable=0.001)
     summary = run(real("malformed/svs_mutants/tile_jpeg_garbage.svs"), tmp_path / "bad", config)

@@ -7,6 +7,7 @@ dying at the next step (half way through it, where the step is a write), and go 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ import pytest
 
 from slidestream.errors import DiskFull, StoreIncomplete, Unreadable
 from slidestream.features import disk
+from slidestream.features.copying import copy_store
 from slidestream.features.store import open_store
 from slidestream.features.verify import verify_store
 from slidestream.features.writer import Resume, StoreWriter
@@ -38,7 +40,9 @@ FIXED = {
 }
 
 
-def write(place: Path, key: str = "k", on_batch: Callable[[int], None] = lambda row: None) -> int:
+def write(
+    place: Path, key: str = "k", on_batch: Callable[[int], None] = lambda row: None, slide_id: str = "a"
+) -> int:
     """Write the store from wherever an earlier writer stopped; returns the first row written."""
     with StoreWriter(place, FIXED, DIM, Resume(key, BATCH)) as writer:
         first = writer.rows_done
@@ -46,7 +50,7 @@ def write(place: Path, key: str = "k", on_batch: Callable[[int], None] = lambda 
             on_batch(i)
             status = STATUS[i : i + BATCH]
             writer.append(status, VALUES[i : i + BATCH][status == 0])
-        writer.commit({"schema": 1, "slide_id": "a", "encoder": {"dim": DIM}})
+        writer.commit({"schema": 1, "slide_id": slide_id, "encoder": {"dim": DIM}})
     return first
 
 
@@ -119,8 +123,19 @@ def dying_at(step: int, place: Path) -> int:
     return in_child(work)
 
 
+@pytest.fixture
+def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Says a figure that the test found, on the terminal."""
+
+    def said(figure: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{request.node.name}: {figure}\n")
+
+    return said
+
+
 @pytest.mark.parametrize("over", ["nothing", "an older store"])
-def test_every_crash_point(tmp_path: Path, over: str) -> None:
+def test_every_crash_point(tmp_path: Path, over: str, tell: Callable[[str], None]) -> None:
     write(tmp_path / "oracle.zarr")
     expected = tree(tmp_path / "oracle.zarr")
     with Tripwire(-1) as wire:
@@ -145,6 +160,32 @@ def test_every_crash_point(tmp_path: Path, over: str) -> None:
         assert sorted(p.name for p in place.parent.iterdir()) == ["a.zarr"], f"step {step}"
         assert verify_store(place) == []
     assert steps >= wire.steps
+    tell(f"killed at {steps} steps of {steps}, resumed to the same bytes at each")
+
+
+def test_every_crash_point_of_a_copy(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """A store is copied under another id, over nothing, dying at every step."""
+    write(tmp_path / "a.zarr")
+    write(tmp_path / "oracle.zarr", slide_id="b")
+    expected = tree(tmp_path / "oracle.zarr")
+    for step in range(10_000):
+        place = tmp_path / f"{step}" / "b.zarr"
+
+        def copy(place: Path = place, step: int = step) -> None:
+            with Tripwire(step):
+                copy_store(tmp_path / "a.zarr", place, "b")
+
+        code = in_child(copy)
+        readable_only_when_whole(place, expected)
+        if code == 0:
+            break
+        assert code == DIED
+        copy_store(tmp_path / "a.zarr", place, "b")
+        assert tree(place) == expected, f"step {step}"
+        assert sorted(p.name for p in place.parent.iterdir()) == ["b.zarr"], f"step {step}"
+    assert step > 30
+    assert verify_store(place) == []
+    tell(f"killed at {step} steps of {step}, whole or not there at each")
 
 
 def readable_only_when_whole(place: Path, expected: dict[str, bytes]) -> None:
