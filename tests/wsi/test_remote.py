@@ -10,7 +10,7 @@ import pytest
 
 from slidestream.errors import InputNotFound, MissingExtra, ReadFailed, SlidestreamError, UnsupportedFormat
 from slidestream.geometry import Region
-from slidestream.identity import content_identity, sampled_identity
+from slidestream.identity import content_identity, remote_identity
 from slidestream.wsi import open_slide
 from slidestream.wsi.remote_bytes import RemoteBytes, url_of
 
@@ -174,13 +174,14 @@ def test_identity_comes_from_samples_and_equals_a_large_local_files(tmp_path, se
     path.write_bytes(content)
     server = serve(tmp_path)
     source = RemoteBytes(f"{server.url}/large.bin")
-    assert sampled_identity(source.size, source.read_many) == content_identity([path])
+    assert remote_identity(source.size, source.read_many, "fast") == content_identity([path])
     assert server.sent < 7 * MIB
     changed = bytearray(content)
     changed[-5] ^= 1
     path.write_bytes(changed)
     source = RemoteBytes(f"{server.url}/large.bin")
-    assert sampled_identity(source.size, source.read_many) == content_identity([path])
+    assert remote_identity(source.size, source.read_many, "fast") == content_identity([path])
+    assert remote_identity(source.size, source.read_many, "full") == content_identity([path], "full")
 
 
 def test_identity_of_a_slide_is_stable_and_of_its_content(folder, serve):
