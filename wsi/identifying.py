@@ -13,7 +13,7 @@ from openslide import PROPERTY_NAME_VENDOR as VENDOR
 from PIL import ExifTags, Image
 
 from .dicom_files import BROKEN_DICOM, is_dicom
-from .quiet import silent_pydicom, silent_tifffile
+from .quiet import silent_pillow, silent_pydicom, silent_tifffile
 from .tiff_facts import BROKEN_TIFF, MAX_PAGES
 
 FREE_TEXT, DATES, STAFF, PRIVATE = "free text", "dates", "names of staff", "private fields"
@@ -111,7 +111,7 @@ def _tag_kinds(tag: Any) -> Iterator[str]:
 def _picture_kinds(path: Path) -> Iterator[str]:
     """Of PNG and JPEG: comments, text chunks and EXIF."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+        with silent_pillow(), Image.open(path, formats=("PNG", "JPEG")) as picture:
             exif = picture.getexif()
             fields = [ExifTags.TAGS.get(code, "") for code in [*exif, *exif.get_ifd(ExifTags.IFD.Exif)]]
             texts = {key: value for key, value in picture.info.items() if key not in NOT_TEXT}
