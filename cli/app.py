@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from ..errors import SlidestreamError
+from ..features.disk import full_disk_named
 from . import again, demo, doctor, inspecting, learning, running
 from .output import note
 
@@ -64,7 +65,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()
+        with full_disk_named(Path("the results")):
+            app()
     except SystemExit as ended:  # typer ends so, also after a usage error (2) and Ctrl-C (130)
         code = ended.code if isinstance(ended.code, int) else 0
         if code == INTERRUPTED:

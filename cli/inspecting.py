@@ -25,7 +25,7 @@ def info(
     inputs: Inputs,
     slide_mpp: SlideMpp = None,
     phi: Annotated[
-        bool, typer.Option("--phi", help="Say which kinds of identifying data a slide holds, never the data.")
+        bool, typer.Option("--phi", help="Say which kinds of identifying data a file holds, never the data.")
     ] = False,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
@@ -65,7 +65,7 @@ def _questions(item: Input, phi: bool) -> Iterator[Question]:
     from ..cohort.looking import ask_facts, ask_identifying
 
     yield ask_facts(item, open_source)
-    if phi and item.kind == "slide":
+    if phi:
         yield ask_identifying(item)
 
 

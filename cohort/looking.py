@@ -8,6 +8,7 @@ from typing import Any
 
 from ..identity import How
 from ..radiology.choice import Asked
+from ..radiology.identifying import identifying_kinds_of_volume
 from ..radiology.volume import Volume
 from ..wsi.identifying import identifying_kinds
 from ..wsi.remote_bytes import url_of
@@ -23,8 +24,8 @@ def ask_facts(item: Input, opener: Opener, scaling: Asked = "auto", how: How = "
 
 
 def ask_identifying(item: Input) -> Question:
-    """The question which kinds of identifying data a slide file holds, under the key "identifying"."""
-    return partial(_identifying, item.path)
+    """The question which kinds of identifying data a file holds, under the key "identifying"."""
+    return partial(_identifying, item)
 
 
 def facts_of(source: Slide | Volume, how: How) -> dict[str, Any]:
@@ -37,7 +38,8 @@ def _facts(item: Input, opener: Opener, scaling: Asked, how: How) -> dict[str, A
         return facts_of(source, how)
 
 
-def _identifying(path: str) -> dict[str, Any]:
-    if url_of(path):
+def _identifying(item: Input) -> dict[str, Any]:
+    if url_of(item.path):
         return {"identifying": ["not looked for behind a URL"]}
-    return {"identifying": identifying_kinds(Path(path))}
+    search = identifying_kinds_of_volume if item.kind == "volume" else identifying_kinds
+    return {"identifying": search(Path(item.path))}

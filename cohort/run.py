@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..errors import StoreError
 from ..features.card import EncoderCard
+from ..features.disk import full_disk_named
 from ..features.encoder import card_of
 from ..features.layout import list_stores, slide_id_of, store_path
 from ..features.store import open_store
@@ -98,8 +99,9 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         EnvironmentProblem: disk full, no scheduler, a missing extra; finished stores stay.
     """
     card = card_of(order.config.encoder)
-    bind(order.run, order.config, card)
-    with Ledger(order.run) as ledger:
+    with full_disk_named(order.run):
+        bind(order.run, order.config, card)
+    with full_disk_named(order.run), Ledger(order.run) as ledger:
         steps = []
         before = ledger.entries()
         for step in order.planner(card, before).steps(order.inputs):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
@@ -29,6 +30,9 @@ from .registry import build_head
 from .spec import TrainSpec
 
 SCHEMA = 1
+AGAIN = "Copy the head folder again, or train again."
+MALFORMED = (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What JSON of another shape and tensors of another network end in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,23 +118,39 @@ def write_head(folder: Path, trained: Trained) -> None:
 
 
 def load_head(folder: Path) -> TrainedHead:
-    """Load a head folder.
+    """Load a head folder. It may come from anyone: nothing in it is run or unpickled.
 
     Raises:
         StoreIncomplete: there is no head folder at this place.
-        StoreCorrupt: weights that are missing, or not those that were written.
+        StoreCorrupt: weights that are missing, or not those that were written, or that make no head.
         UsageError: written by a version with another schema.
     """
+    document = _read_document(folder)
+    try:
+        return _loaded(folder, document)
+    except MALFORMED as error:
+        raise StoreCorrupt(
+            f"{folder} does not hold what a head folder should ({type(error).__name__}).", AGAIN
+        ) from error
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / "head.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreIncomplete(
             f"{folder} is no head folder: {error}.", "Name a folder made by `train`."
         ) from error
+    if not isinstance(document, dict):
+        raise StoreCorrupt(f"{folder / 'head.json'} does not describe a head.", AGAIN)
     if document.get("schema") != SCHEMA:
         raise UsageError(
             f"{folder} has head schema {document.get('schema')}, not {SCHEMA}.", "Train it again."
         )
+    return document
+
+
+def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
     return TrainedHead(
@@ -162,12 +182,12 @@ def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list
     for number, digest in enumerate(document["weights"]):
         path = folder / _weights_name(number)
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise StoreCorrupt(
-                f"{path} is missing or was changed.", "Copy the head folder again, or train again."
-            )
+            raise StoreCorrupt(f"{path} is missing or was changed.", AGAIN)
         head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
         head.load_state_dict(_tensors(path))
         heads.append(head.eval())
+    if not heads:
+        raise StoreCorrupt(f"{folder} holds no weights.", AGAIN)
     return heads
 
 

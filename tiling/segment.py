@@ -51,7 +51,8 @@ def segment(rgb: NDArray[np.uint8], scanned: NDArray[np.bool_], spacing: float) 
     # Above the ceiling all is tissue: clipped there, dark tissue cannot pull Otsu's threshold (1979)
     # through pale tissue. Otsu finds two classes in the noise of empty glass too: hence the floor.
     threshold = max(floor, float(threshold_otsu(smooth[scanned].clip(0, ceiling))))
-    return Segmentation(_clean((smooth > threshold) & scanned, spacing), field)
+    # Closing and filling reach over what was not scanned, too: it is taken out at last.
+    return Segmentation(_clean((smooth > threshold) & scanned, spacing) & scanned, field)
 
 
 def _stain(channels: tuple[NDArray[np.uint8], ...], scanned: NDArray[np.bool_]) -> NDArray[np.float32]:

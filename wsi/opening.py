@@ -122,4 +122,5 @@ def _what_it_is(path: Path, head: bytes) -> UnsupportedFormat:
     if is_dicom(path) and (found := read_instance(path)):
         return not_a_slide(found)
     kind = next((words for magic, words in OTHERS.items() if head.startswith(magic)), None)
-    return UnsupportedFormat(f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}.")
+    what = f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}."
+    return UnsupportedFormat(what, "Leave it out, or export the slide again from its scanner.")

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import LimitExceeded, ReadFailed, Truncated, UnsupportedFormat
 from .levels import make_levels
+from .quiet import silent_pillow
 from .reader import Facts, LevelBox, Rgba, clip, paste
 from .tiff_facts import CONVERT
 
@@ -68,7 +69,8 @@ class PictureReader:
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path, formats=FORMATS)
+        with silent_pillow():
+            return Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError:
         raise _too_large() from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 _here = threading.local()
 _pydicom = threading.Lock()
 
 
-@contextmanager
-def silent_tifffile() -> Iterator[None]:
+def silent_tifffile() -> AbstractContextManager[None]:
     """Drops what tifffile logs in this thread: it quotes a header's bytes where they are no UTF-8."""
-    logging.getLogger("tifffile").addFilter(_allowed)
+    return _silent("tifffile")
+
+
+def silent_pillow() -> AbstractContextManager[None]:
+    """Drops what Pillow logs in this thread: it quotes every tag of EXIF and TIFF for debugging."""
+    return _silent("PIL.TiffImagePlugin", "PIL.PngImagePlugin")
+
+
+@contextmanager
+def _silent(*loggers: str) -> Iterator[None]:
+    for name in loggers:
+        logging.getLogger(name).addFilter(_allowed)
     before = getattr(_here, "silent", False)
     _here.silent = True
     try:
