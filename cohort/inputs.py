@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..spec import Spec
 from ..wsi.dicom_files import is_dicom
 from ..wsi.remote_bytes import url_of
-from .dicom import group_dicom
+from .dicom import group_dicom, kind_of_folder
 
 _TIFF_SUFFIXES = (".svs", ".tif", ".tiff", ".btf", ".ndpi", ".scn", ".bif", ".svslide", ".qptiff")
 SLIDE_SUFFIXES = frozenset([*_TIFF_SUFFIXES, ".mrxs", ".vms", ".vmu", ".czi"])
@@ -152,7 +152,7 @@ def _from_manifest(manifest: Path) -> list[_Candidate]:
             raise UsageError(f"{manifest}, line {number}: the path is empty.")
         kind = _from_files([path], manifest.parent)[0].kind if path.is_file() else "slide"
         if path.is_dir():
-            kind = "volume"
+            kind = kind_of_folder(path)
         name = (row.get("slide_id") or "").strip()
         root = Path(path.parts[0]) if url_of(path) else manifest.parent
         candidates.append(_Candidate(path, root, kind, name, _mpp(row.get("mpp"), manifest, number)))
