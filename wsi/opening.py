@@ -8,7 +8,8 @@ from pathlib import Path
 from openslide import OpenSlide
 
 from ..errors import InputNotFound, UnsupportedFormat
-from .dicom_files import is_dicom, not_a_slide, read_instance, volume_in
+from .dicom_files import is_dicom, volume_in
+from .dicom_slide import open_dicom
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PictureReader
 from .reader import Reader
@@ -49,6 +50,8 @@ def open_reader(path: Path) -> Reader:
     head = _head(path)
     facts = inspect_tiff(path) if head.startswith(TIFF_MAGIC) else None
     vendor = OpenSlide.detect_format(path)
+    if vendor == "dicom" or (vendor is None and is_dicom(path)):
+        return open_dicom(path)
     if vendor == "generic-tiff" and facts:
         _refuse(facts.problem())
     if vendor:
@@ -61,7 +64,7 @@ def open_reader(path: Path) -> Reader:
         return _open_tiff(path, facts)
     if head.startswith(PICTURE_MAGIC):
         return _open_picture(path)
-    raise _what_it_is(path, head)
+    raise _what_it_is(head)
 
 
 def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
@@ -115,12 +118,10 @@ def _head(path: Path) -> bytes:
         raise InputNotFound(f"{path} cannot be opened: {error.strerror}.", "Check the permissions.") from None
 
 
-def _what_it_is(path: Path, head: bytes) -> UnsupportedFormat:
+def _what_it_is(head: bytes) -> UnsupportedFormat:
     """The error for a file nobody reads. Its bytes are never quoted: they may be a patient's name."""
     if not head:
         return UnsupportedFormat("An empty file.", "Copy the file again.")
-    if is_dicom(path) and (found := read_instance(path)):
-        return not_a_slide(found)
     kind = next((words for magic, words in OTHERS.items() if head.startswith(magic)), None)
     what = f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}."
     return UnsupportedFormat(what, "Leave it out, or export the slide again from its scanner.")

@@ -35,6 +35,10 @@ NDPI = 65420
 """The tag of Hamamatsu's files, which beyond 4 GiB store offsets in a way of their own."""
 
 CONVERT = "Convert it to a tiled, pyramidal TIFF with 8-bit RGB pixels."
+BRIGHT_FIELD = (
+    "Bright-field colour is read, of one plane: export what is wanted as a tiled, pyramidal TIFF "
+    "with 8-bit RGB pixels."
+)
 
 
 @dataclass(frozen=True)
