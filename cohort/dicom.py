@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wsi.dicom_files import RADIOLOGY, Instance, finest, read_instance
+from ..wsi.dicom_files import RADIOLOGY, Instance, finest, instances_in, read_instance
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ def group_dicom(paths: Iterable[Path]) -> list[Series]:
             groups.setdefault((path.parent, found.series), []).append(found)
     folders = [folder for folder, _ in groups]
     return damaged + [_series(group, folders.count(folder) == 1) for (folder, _), group in groups.items()]
+
+
+def kind_of_folder(folder: Path) -> str:
+    """What the DICOM files directly in a folder are: "slide" or "volume"."""
+    return "slide" if any(found.whole_slide for found in instances_in(folder)) else "volume"
 
 
 def _series(members: Sequence[Instance], alone: bool) -> Series:

@@ -26,6 +26,8 @@ TAIL = 1 << 16
 BEHIND = (b"\xfa\xff", b"\xfc\xff")
 """Groups of the tags that may follow: signatures and padding."""
 
+FIELD_TOLERANCE = 0.05
+
 Level = list[Header]
 """The parts of one level."""
 
@@ -62,19 +64,29 @@ def _levels(headers: Sequence[Header]) -> list[Level]:
     """The finest first, the parts of each in order.
 
     Raises:
-        UnsupportedFormat: two levels of one size, or two that were not made from another.
+        UnsupportedFormat: two levels of one size, or of different fields.
     """
     groups: dict[str, Level] = {}
     for header in sorted(headers, key=lambda header: header.first):
         groups.setdefault(header.whole, []).append(header)
     levels = sorted(groups.values(), key=lambda parts: parts[0].size, reverse=True)
-    scans = sum(not parts[0].instance.resampled for parts in levels)
-    if scans > 1 or len({parts[0].size for parts in levels}) < len(levels):
+    firsts = [parts[0] for parts in levels]
+    if len({header.size for header in firsts}) < len(levels) or not all(
+        _same_field(firsts[0], header) for header in firsts
+    ):
         raise UnsupportedFormat(
-            "A DICOM series with several images of one resolution (scans, channels or focal planes).",
+            "A DICOM series with several images that are not one pyramid (scans, channels or focal planes).",
             "Put the instances of the one wanted into a folder of their own.",
         )
     return levels
+
+
+def _same_field(one: Header, other: Header) -> bool:
+    """Whether two levels show a field of the same size, as far as they say; a level may be padded."""
+    return all(
+        a is None or b is None or abs(n * a - m * b) <= FIELD_TOLERANCE * n * a
+        for n, a, m, b in zip(one.size, one.mpp, other.size, other.mpp, strict=True)
+    )
 
 
 def _check_whole(level: Level) -> None:

@@ -95,7 +95,11 @@ def _open(path: Path) -> OpenSlide:
     try:
         return OpenSlide(path)
     except (OpenSlideError, OpenSlideUnsupportedFormatError, OSError):
-        raise UnsupportedFormat("OpenSlide cannot read this file.") from None
+        raise UnsupportedFormat(
+            f"A {OpenSlide.detect_format(path) or 'foreign'} file that OpenSlide cannot read: "
+            "damaged, incomplete or of a variety it does not know.",
+            "Copy it again with all its companion files, or convert it to a tiled, pyramidal TIFF.",
+        ) from None
 
 
 def _facts(handle: OpenSlide) -> Facts:

@@ -49,9 +49,10 @@ def open_slide(path: str | os.PathLike[str], mpp: MppInput = None) -> Slide:
     place = url_of(path) or Path(path)
     reader = open_remote(place) if isinstance(place, str) else open_reader(place)
     try:
+        um = resolve_mpp(mpp, reader.facts.mpp)
         if reader.facts.derived and mpp is None:
             raise _without_base()
-        return Slide(place, reader, resolve_mpp(mpp, reader.facts.mpp))
+        return Slide(place, reader, um)
     except BaseException:
         reader.close()
         raise

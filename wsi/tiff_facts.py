@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from ..errors import Truncated
 from .quiet import silent_tifffile
+from .tiff_chain import Chain, follow
 
 MAX_PAGES = 256
 LOST_SHARE = 0.01
@@ -31,6 +33,7 @@ whatever offsets and counts the file holds, and the codecs' own errors are Runti
 
 RGB, PALETTE, YCBCR = 2, 3, 6
 COLOURS = {0: "grey", 1: "grey", RGB: "RGB", PALETTE: "palette", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELab"}
+OME_CHARS = 1 << 20
 NDPI = 65420
 """The tag of Hamamatsu's files, which beyond 4 GiB store offsets in a way of their own."""
 
@@ -45,9 +48,12 @@ BRIGHT_FIELD = (
 class TiffFacts:
     """Numbers from the first directory at full resolution, no text.
 
-    `endless` says that the directories form a loop, or are more than anyone should follow.
+    `kind` is "TIFF" or what kind of TIFF it is, `planes` how many pictures of full resolution it holds:
+    channels, focal planes or points in time. `cut` and `endless`: see `Chain`.
     """
 
+    kind: str
+    planes: int
     tiled: bool
     bits: int
     samples: int
@@ -57,23 +63,38 @@ class TiffFacts:
     unsigned: bool
     planar: bool
     decodable: bool
+    cut: bool
     endless: bool
 
     def problem(self) -> str | None:
         """Why this is not an 8-bit colour picture, as "a TIFF with ..."; None if it is."""
+        found = self._oddity()
+        if found is None and self.planes == 1:
+            return None
+        article = "an" if self.kind.startswith(("O", "I", "N")) else "a"
+        several = f"{self.planes} channels or planes" if self.planes > 1 else ""
+        return f"{article} {self.kind} with {' and '.join(filter(None, (several, found)))}"
+
+    @property
+    def fix(self) -> str:
+        """What would help."""
+        grey = self.planes > 1 or COLOURS.get(self.photometric) == "grey"
+        return BRIGHT_FIELD if grey else CONVERT
+
+    def _oddity(self) -> str | None:
         colour = COLOURS.get(self.photometric, "unknown")
         if self.bits != 8 or not self.unsigned:
             kind = "" if self.unsigned else "signed or floating-point "
-            return f"a TIFF with {self.bits}-bit {kind}{colour} pixels"
+            return f"{self.bits}-bit {kind}{colour} pixels"
         if self.photometric not in (RGB, PALETTE, YCBCR):
-            return f"a TIFF with 8-bit {colour} pixels"
+            return f"8-bit {colour} pixels"
         if self.samples not in ((1,) if self.photometric == PALETTE else (3, 4)):
-            return f"a TIFF with {colour} pixels of {self.samples} samples"
+            return f"{colour} pixels of {self.samples} samples"
         if self.planar:
-            return "a TIFF with one plane per colour"
+            return "one plane per colour"
         if self.orientation != 1:
-            return f"a TIFF with orientation {self.orientation}"
-        return None if self.decodable else f"a TIFF with compression {self.compression}"
+            return f"orientation {self.orientation}"
+        return None if self.decodable else f"compression {self.compression}"
 
 
 def inspect_tiff(path: Path) -> TiffFacts | None:
@@ -84,15 +105,14 @@ def inspect_tiff(path: Path) -> TiffFacts | None:
     """
     from tifffile import TiffFile
 
-    size = path.stat().st_size
-    if _first_directory(path) >= size:
+    size, chain = path.stat().st_size, follow(path, MAX_PAGES)
+    if chain.cut and not chain.offsets:
         raise Truncated("A TIFF that ends before its first directory.", "Copy the file again.")
     try:
         with silent_tifffile(), TiffFile(path) as tiff:
             pages = list(itertools.islice(tiff.pages, MAX_PAGES))
             cut = any(_lost_share(page, size) > LOST_SHARE for page in pages)
-            endless = len(pages) == MAX_PAGES or len({page.offset for page in pages}) < len(pages)
-            facts = _facts(_base(pages), endless) if pages else None
+            facts = _facts(pages, _kind(tiff), chain) if pages else None
     except BROKEN_TIFF:
         return None
     if cut:
@@ -113,12 +133,36 @@ def _lost_share(page: Any, size: int) -> float:
     return float(sum(end > size for end in ends) / max(len(ends), 1))
 
 
-def _facts(page: Any, endless: bool) -> TiffFacts:
+def _kind(tiff: Any) -> str:
+    if tiff.is_ome:
+        return "OME-TIFF"
+    if tiff.is_qpi:
+        return "QPTIFF"
+    return "NDPI" if NDPI in tiff.pages.first.tags else "ImageJ TIFF" if tiff.is_imagej else "TIFF"
+
+
+def _planes(pages: list[Any], kind: str) -> int:
+    """By what its kind says of itself, else by the pictures that are as large as the base."""
+    base, text = _base(pages), str(pages[0].description)
+    if kind == "OME-TIFF" and (found := re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text[:OME_CHARS])):
+        sizes = {axis: int(n) for axis, n in re.findall(r'\bSize([ZCT])="(\d{1,6})"', found.group())}
+        samples = int(base.samplesperpixel)
+        return max(sizes.get("Z", 1) * sizes.get("T", 1) * (sizes.get("C", samples) // samples), 1)
+    if kind == "NDPI":
+        return 1  # OpenSlide leaves out those that are not in focus
+    shape = base.is_tiled, base.imagewidth, base.imagelength
+    return sum((page.is_tiled, page.imagewidth, page.imagelength) == shape for page in pages)
+
+
+def _facts(pages: list[Any], kind: str, chain: Chain) -> TiffFacts:
     from tifffile import TIFF
 
+    page = _base(pages)
     orientation = page.tags.get(274)
     bits = page.bitspersample
     return TiffFacts(
+        kind=kind,
+        planes=_planes(pages, kind),
         tiled=bool(page.is_tiled),
         bits=max(bits) if isinstance(bits, tuple) else int(bits),
         samples=int(page.samplesperpixel),
@@ -128,18 +172,6 @@ def _facts(page: Any, endless: bool) -> TiffFacts:
         unsigned=int(page.sampleformat) == 1,
         planar=int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1,
         decodable=int(page.compression) in TIFF.DECOMPRESSORS,
-        endless=endless,
+        cut=chain.cut,
+        endless=chain.endless,
     )
-
-
-def _first_directory(path: Path) -> int:
-    """Byte offset of the first directory, 0 if the header is too strange to say."""
-    with open(path, "rb") as file:
-        header = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(header[:2], "<")
-    try:
-        if struct.unpack_from(order + "H", header, 2)[0] == 43:
-            return int(struct.unpack_from(order + "Q", header, 8)[0])
-        return int(struct.unpack_from(order + "I", header, 4)[0])
-    except struct.error:
-        return len(header)

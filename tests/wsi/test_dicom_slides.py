@@ -252,6 +252,11 @@ def two_scans(folder: Path, pixels: Pixels) -> None:
     write(folder / "b.dcm", pixels[:100].copy(), Scan())
 
 
+def two_planes(folder: Path, pixels: Pixels) -> None:
+    write(folder / "a.dcm", pixels, Scan())
+    write(folder / "b.dcm", pixels[::-1].copy(), Scan())
+
+
 @pytest.mark.parametrize(
     ("make", "error", "found"),
     [
@@ -265,7 +270,8 @@ def two_scans(folder: Path, pixels: Pixels) -> None:
         (without(0), UnsupportedFormat, "2 of 3 files"),
         (without(1), UnsupportedFormat, "2 of 3 files"),
         (without(2), UnsupportedFormat, "2 of 3 files"),
-        (two_scans, UnsupportedFormat, "several images of one resolution"),
+        (two_scans, UnsupportedFormat, "not one pyramid"),
+        (two_planes, UnsupportedFormat, "not one pyramid"),
         (one(Scan(flavour=LABEL)), UnsupportedFormat, "label image of a DICOM slide"),
         (one(Scan(flavour=OVERVIEW)), UnsupportedFormat, "overview image of a DICOM slide"),
         (one(Scan(extra={"SamplesPerPixel": 1, "BitsAllocated": 16})), UnsupportedFormat, "1 x 16 bits"),
