@@ -15,7 +15,7 @@ from .dicom_slide import open_dicom
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PictureReader
 from .reader import Reader
-from .tiff_facts import BRIGHT_FIELD, CONVERT, PALETTE, TiffFacts, inspect_tiff
+from .tiff_facts import BRIGHT_FIELD, CONVERT, PALETTE, PREMULTIPLIED, TiffFacts, inspect_tiff
 from .tiff_pyramid import is_ome
 from .tiffslide_reader import TiffSlideReader
 from .tile_table import UnusualLayoutError
@@ -103,8 +103,9 @@ def _open_tiff(path: Path, facts: TiffFacts | None) -> Reader:
         raise UnsupportedFormat("An NDPI file that OpenSlide cannot read.", "Copy or export it again.")
     if not facts.tiled:
         return PictureReader(path)
-    if facts.photometric == PALETTE:
-        raise UnsupportedFormat("A tiled TIFF with palette pixels that OpenSlide cannot read.", CONVERT)
+    if facts.photometric == PALETTE or facts.alpha == PREMULTIPLIED:
+        kind = "palette" if facts.photometric == PALETTE else "premultiplied"
+        raise UnsupportedFormat(f"A tiled TIFF with {kind} pixels that OpenSlide cannot read.", CONVERT)
     return TiffSlideReader(path)
 
 

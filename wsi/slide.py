@@ -43,7 +43,7 @@ def open_slide(path: str | os.PathLike[str], mpp: MppInput = None) -> Slide:
         Truncated: the file ends before its pixels do.
         MppMissing: neither the file nor the caller says how large a pixel is.
         MppImplausible: outside 0.05 to 20 µm, or x and y more than 10 % apart.
-        LimitExceeded: a plain picture too large to hold in memory.
+        LimitExceeded: a plain picture too large to hold in memory, or a slide larger than any.
         MissingExtra: a package that reads such URLs is not installed.
     """
     place = url_of(path) or Path(path)

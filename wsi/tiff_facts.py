@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import Truncated
+from ..errors import InputError, LimitExceeded, Truncated, UnsupportedFormat
 from .quiet import silent_tifffile
 from .tiff_chain import Chain, follow
 
 MAX_PAGES = 256
+MAX_TILE_PX = 100_000_000
+"""Whoever decodes a tile holds all of it, whatever part is wanted."""
+
 LOST_SHARE = 0.01
 """More tiles than this beyond the end of the file: it was cut short. Fewer: damaged tiles."""
 
@@ -32,6 +35,7 @@ BROKEN_TIFF = (
 whatever offsets and counts the file holds, and the codecs' own errors are RuntimeErrors."""
 
 RGB, PALETTE, YCBCR = 2, 3, 6
+PREMULTIPLIED, ALPHA = 1, 2
 COLOURS = {0: "grey", 1: "grey", RGB: "RGB", PALETTE: "palette", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELab"}
 OME_CHARS = 1 << 20
 NDPI = 65420
@@ -49,7 +53,8 @@ class TiffFacts:
     """Numbers from the first directory at full resolution, no text.
 
     `kind` is "TIFF" or what kind of TIFF it is, `planes` how many pictures of full resolution it holds:
-    channels, focal planes or points in time. `cut` and `endless`: see `Chain`.
+    channels, focal planes or points in time. `alpha` is what a fourth sample means, 0 if nobody knows.
+    `cut` and `endless`: see `Chain`.
     """
 
     kind: str
@@ -57,6 +62,7 @@ class TiffFacts:
     tiled: bool
     bits: int
     samples: int
+    alpha: int
     photometric: int
     compression: int
     orientation: int
@@ -90,11 +96,14 @@ class TiffFacts:
             return f"8-bit {colour} pixels"
         if self.samples not in ((1,) if self.photometric == PALETTE else (3, 4)):
             return f"{colour} pixels of {self.samples} samples"
-        if self.planar:
-            return "one plane per colour"
-        if self.orientation != 1:
-            return f"orientation {self.orientation}"
-        return None if self.decodable else f"compression {self.compression}"
+        if self.samples == 4 and self.alpha not in (PREMULTIPLIED, ALPHA):
+            return "a fourth sample of unknown meaning"
+        others = {
+            "one plane per colour": self.planar,
+            f"orientation {self.orientation}": self.orientation != 1,
+            f"compression {self.compression}": not self.decodable,
+        }
+        return next((words for words, odd in others.items() if odd), None)
 
 
 def inspect_tiff(path: Path) -> TiffFacts | None:
@@ -102,6 +111,8 @@ def inspect_tiff(path: Path) -> TiffFacts | None:
 
     Raises:
         Truncated: the first directory, or more than 1 % of the tiles, lie beyond the end.
+        UnsupportedFormat: it has more tiles than it says the places of.
+        LimitExceeded: one tile is larger than a picture may be.
     """
     from tifffile import TiffFile
 
@@ -111,12 +122,12 @@ def inspect_tiff(path: Path) -> TiffFacts | None:
     try:
         with silent_tifffile(), TiffFile(path) as tiff:
             pages = list(itertools.islice(tiff.pages, MAX_PAGES))
-            cut = any(_lost_share(page, size) > LOST_SHARE for page in pages)
+            fault = next(filter(None, (_fault(page, size) for page in pages)), None)
             facts = _facts(pages, _kind(tiff), chain) if pages else None
     except BROKEN_TIFF:
         return None
-    if cut:
-        raise Truncated(f"A TIFF whose pixels end beyond its {size} bytes.", "Copy the file again.")
+    if fault:
+        raise fault
     return facts
 
 
@@ -125,12 +136,23 @@ def _base(pages: list[Any]) -> Any:
     return max(tiled or pages[:1], key=lambda page: page.imagewidth * page.imagelength)
 
 
-def _lost_share(page: Any, size: int) -> float:
-    """The share of its tiles beyond the end; strips after the first directory are labels and macros."""
+def _fault(page: Any, size: int) -> InputError | None:
+    """What is wrong with the list of its tiles; strips after the first directory are labels and macros."""
     if NDPI in page.tags or (not page.is_tiled and page.index > 0):
-        return 0.0
-    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    return float(sum(end > size for end in ends) / max(len(ends), 1))
+        return None
+    spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if page.is_tiled and page.tilewidth * page.tilelength > MAX_TILE_PX:
+        return LimitExceeded(f"A TIFF with tiles of more than {MAX_TILE_PX // 1_000_000} Mpx.", CONVERT)
+    if page.is_tiled and len(spans) < _tiles(page):
+        return UnsupportedFormat("A TIFF that does not list all of its tiles.", "Copy the file again.")
+    if sum(start + count > size for start, count in spans) > LOST_SHARE * len(spans):
+        return Truncated(f"A TIFF whose pixels end beyond its {size} bytes.", "Copy the file again.")
+    return None
+
+
+def _tiles(page: Any) -> int:
+    """How many cover it; the list has more where every colour has its own."""
+    return -(-int(page.imagewidth) // int(page.tilewidth)) * -(-int(page.imagelength) // int(page.tilelength))
 
 
 def _kind(tiff: Any) -> str:
@@ -166,6 +188,7 @@ def _facts(pages: list[Any], kind: str, chain: Chain) -> TiffFacts:
         tiled=bool(page.is_tiled),
         bits=max(bits) if isinstance(bits, tuple) else int(bits),
         samples=int(page.samplesperpixel),
+        alpha=int(page.extrasamples[0]) if page.extrasamples else 0,
         photometric=int(page.photometric),
         compression=int(page.compression),
         orientation=int(orientation.value) if orientation else 1,
