@@ -121,6 +121,7 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     try:
         with _open(path) as image:
             clear = image.mode == "RGBA" or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if clear else "RGB"))
+            mode = "RGBA" if clear else "RGB"
+            return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, ValueError, SyntaxError, EOFError):
         raise Truncated("A picture that cannot be decoded to its end.", "Copy the file again.") from None

@@ -20,6 +20,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     generate_uid,
 )
+from scipy.ndimage import zoom
 
 Pixels = NDArray[np.uint8]
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -31,6 +32,9 @@ SYNTAXES = {
     "implicit": ImplicitVRLittleEndian,
 }
 RAW = ("raw", "implicit")
+REDUCED = ("DERIVED", "PRIMARY", "VOLUME", "RESAMPLED")
+LABEL = ("ORIGINAL", "PRIMARY", "LABEL", "NONE")
+OVERVIEW = ("ORIGINAL", "PRIMARY", "OVERVIEW", "NONE")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ class Scan:
     offsets: str = "basic"
     photometric: str = "RGB"
     extra: dict[str, object] = field(default_factory=dict)
+
+
+def picture() -> Pixels:
+    """Smooth enough for JPEG, different everywhere: uint8 (200, 300, 3)."""
+    coarse = np.random.default_rng(1).integers(0, 256, (26, 39, 3)).astype(float)
+    return zoom(coarse, (8, 8, 1), order=1)[:200, :300].clip(0, 255).astype(np.uint8)
 
 
 def grid(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[int, int]]:
