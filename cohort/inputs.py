@@ -135,7 +135,7 @@ def _from_manifest(manifest: Path) -> list[Candidate]:
     candidates = []
     for row in read_manifest(manifest):
         found = _from_files([row.path], manifest.parent) if row.path.is_file() else []
-        kind = kind_of_folder(row.path) if row.path.is_dir() else found[0].kind if found else "slide"
+        kind = found[0].kind if found else kind_of_folder(row.path) if row.path.is_dir() else "slide"
         root = Path(row.path.parts[0]) if url_of(row.path) else manifest.parent
         candidates.append(Candidate(row.path, root, kind, name=row.slide_id, mpp=row.mpp))
     return candidates

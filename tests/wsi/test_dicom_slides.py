@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from slidestream.cohort.inputs import find_inputs
 from slidestream.errors import ReadFailed, UnsupportedFormat
 from slidestream.geometry import Region
-from slidestream.wsi import Slide, open_slide
+from slidestream.wsi import Slide, dicom_files, open_slide
 from slidestream.wsi.dicom_files import levels_of
 from slidestream.wsi.dicom_header import read_header
 from slidestream.wsi.dicom_reader import DicomReader
@@ -211,6 +212,19 @@ def test_labels_and_overviews_are_not_part_of_the_slide(tmp_path, pixels):
     (tmp_path / "base1.dcm").rename(tmp_path / "0.dcm")
     with open_slide(tmp_path / "0.dcm") as slide:
         assert slide.identity() == before
+
+
+def test_headers_beside_a_slide_are_read_once_until_a_file_changes(tmp_path, pixels, monkeypatch):
+    mixed(tmp_path, pixels)
+    for path in tmp_path.iterdir():
+        os.utime(path, (1e9, 1e9))
+    read, really = [], dicom_files._read
+    monkeypatch.setattr(dicom_files, "_read", lambda path: read.append(path) or really(path))
+    for _ in range(3):
+        assert [found.path.name for found in levels_of(tmp_path / "base0.dcm")]
+    assert sorted(read) == sorted(tmp_path.iterdir())
+    write(tmp_path / "a0.dcm", pixels[::2, ::2].copy(), Scan(um=1.0, flavour=REDUCED, series="1.9"))
+    assert [found.path.name for found in levels_of(tmp_path / "base0.dcm")] == ["base0.dcm"]
 
 
 def test_a_copy_of_an_instance_changes_nothing(tmp_path, pixels):
