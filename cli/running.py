@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .options import (
     BatchSize,
     Dask,
@@ -80,6 +81,27 @@ Identity = Annotated[
         metavar="HOW", help="Know large files again by samples (fast) or all bytes (full). [default: fast]"
     ),
 ]
+Stain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="Normalise H&E: macenko, vahadane, ruifrok or reinhard. [default: not at all]",
+    ),
+]
+StainTarget = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SLIDE", help="What slides are made to look like. [default: the built-in reference]"
+    ),
+]
+Unnormalised = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unnormalised",
+        help="Encode slides whose stain cannot be normalised as they are, instead of failing them.",
+        show_default=False,
+    ),
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as YAML.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
@@ -111,6 +133,9 @@ def run(
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     identity: Identity = None,
+    stain: Stain = None,
+    stain_target: StainTarget = None,
+    allow_unnormalised: Unnormalised = None,
     workers: Workers = None,
     readers: Readers = None,
     timeout: Timeout = None,
@@ -155,6 +180,9 @@ def plan(
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     identity: Identity = None,
+    stain: Stain = None,
+    stain_target: StainTarget = None,
+    allow_unnormalised: Unnormalised = None,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     config: Config = None,
@@ -205,12 +233,28 @@ def _resolve(given: dict[str, Any]) -> _Ask:
         "force_spacing": given["force_spacing"],
         "max_unreadable": given["max_unreadable"],
         "identity": given["identity"],
+        "stain.method": given["stain"],
+        "stain.allow_unnormalised": given["allow_unnormalised"],
     }
     config = resolve(given["config"], flags, given["settings"] or [])
+    if given["stain_target"]:
+        config = _with_target(config, given)
     found = find_inputs(given["inputs"], given["slide_mpp"])
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
     return _Ask(found, config)
+
+
+def _with_target(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+    from ..cohort.config import Execution
+    from ..cohort.inputs import find_inputs
+    from ..cohort.staining import with_target
+
+    target, *others = find_inputs([given["stain_target"]], given["slide_mpp"]).inputs
+    if others:
+        raise UsageError(f"{given['stain_target']} is {1 + len(others)} slides.", "Name one as the target.")
+    limits = Execution.given(timeout=given["timeout"], memory_gb=given["reader_memory"])
+    return with_target(config, target, limits)
 
 
 def execute(order: RunOrder, json: bool) -> None:

@@ -11,6 +11,7 @@ import yaml
 from ..cohort.config import VOLUME_PATCH, RunConfig
 from ..errors import UsageError
 from ..features.encoder import card_of
+from ..stain.reference import reference
 from ..tiling.spec import PatchSpec
 
 Settings = dict[str, Any]
@@ -40,7 +41,16 @@ def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[s
     patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
     settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
     settings["volume"] = VOLUME_PATCH.to_dict() | settings.get("volume", {})
+    if settings.get("stain"):
+        settings["stain"] = _with_reference(settings["stain"])
     return RunConfig.from_dict(settings)
+
+
+def _with_reference(stain: Settings) -> Settings:
+    """What is asked of the stain, with the built-in target written out unless there is another."""
+    if not stain.get("method"):
+        raise UsageError("No stain method is named.", "Add --stain macenko, for example.")
+    return {"target": reference(str(stain["method"])).to_dict()} | stain
 
 
 def _from_file(path: Path) -> Settings:

@@ -14,6 +14,7 @@ from ..features.card import EncoderCard
 from ..identity import How
 from ..radiology.choice import Asked
 from ..spec import Spec, differences
+from ..stain.spec import StainSpec
 from ..tiling.spec import PatchSpec
 
 FILE = "slidestream.yaml"
@@ -35,6 +36,7 @@ class RunConfig(Spec):
         force_spacing: accept a slide spacing that the encoder card does not list.
         max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
         identity: how the content of large files is known again: "fast" samples them, "full" reads all.
+        stain: how the patches of slides are normalised before they are encoded; None for not at all.
     """
 
     encoder: str = "texture"
@@ -44,6 +46,7 @@ class RunConfig(Spec):
     force_spacing: bool = False
     max_unreadable: float = 0.01
     identity: How = "fast"
+    stain: StainSpec | None = None
 
     def __post_init__(self) -> None:
         if self.scaling not in ("auto", "ct", "mr"):
@@ -52,6 +55,10 @@ class RunConfig(Spec):
             raise UsageError(f"identity {self.identity!r} must be fast or full.")
         if not 0 <= self.max_unreadable <= 1:
             raise UsageError(f"max_unreadable {self.max_unreadable} must be between 0 and 1.")
+
+    def stain_of(self, kind: str) -> StainSpec | None:
+        """How inputs of this kind, "slide" or "volume", are normalised: volumes have no stain."""
+        return self.stain if kind == "slide" else None
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,12 @@ def _parts(planner: Planner, slide_id: str, item: Input | None) -> Iterator[Part
 
 def _asked(planner: Planner, recorded: dict[str, Any], item: Input | None) -> dict[str, Any]:
     """What a store made now would record, as far as that is known: its file may be gone."""
-    asked = {"encoder": planner.card.to_dict(), "stain": None, "software": software()}
+    stain = planner.config.stain_of(recorded["source"]["kind"])
+    asked = {
+        "encoder": planner.card.to_dict(),
+        "stain": stain.to_dict() if stain else None,
+        "software": software(),
+    }
     if item is None:
         return asked
     how = how_to_compare(planner.config, recorded)

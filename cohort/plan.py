@@ -138,4 +138,10 @@ def _identity(attributes: dict[str, Any]) -> str:
 def needed_attributes(config: RunConfig, card: EncoderCard, source: dict[str, Any]) -> dict[str, Any]:
     """All that a store's arrays depend on, as its attributes record it."""
     patch = config.volume if source["kind"] == "volume" else config.patch
-    return {"source": source, "patch": patch.to_dict(), "encoder": card.to_dict(), "stain": None}
+    stain = config.stain_of(source["kind"])
+    return {
+        "source": source,
+        "patch": patch.to_dict(),
+        "encoder": card.to_dict(),
+        "stain": stain.to_dict() if stain else None,
+    }

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,15 @@ from ..tiling.stream import PatchBatch
 from .failure import coded
 from .interrupt import uninterrupted
 from .job import FAILED, Job, Outcome, open_source, stored
-from .reading import Feed, Prepared, read_here
+from .reading import Feed, Prepared, read_here, stain_attributes
+
+if TYPE_CHECKING:
+    from ..stain.table import ColourTable
 
 __all__ = ["FAILED", "Job", "OnPatches", "Outcome", "open_source", "process"]
 
-Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Patches uint8 (B, H, W, 3) to embeddings float32 (B, dim)."""
+Embed = Callable[[NDArray[np.uint8], "ColourTable | None"], NDArray[np.float32]]
+"""Patches uint8 (B, H, W, 3), in new colours if there is a table, to embeddings float32 (B, dim)."""
 
 OnPatches = Callable[[int, int], None]
 """Called with the patches done so far and the patches in all."""
@@ -68,8 +71,9 @@ def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) 
     embed = cached_embedder(job.config.encoder, job.execution.device) if card.dim else _no_embeddings
     place = store_path(job.run, job.input.slide_id)
     with feed as fed, _writer(place, fed.prepared, card.dim) as writer:
+        colours = _new_colours(job, fed.prepared) if card.dim else None
         for batch in fed.batches:
-            embedded = embed(_readable(batch))
+            embedded = embed(_readable(batch), colours)
             with uninterrupted():
                 writer.append(batch.status, embedded)
             on_patches(writer.rows_done, len(fed.prepared.grid))
@@ -94,7 +98,16 @@ def cached_embedder(name: str, device: str) -> Embed:
     return Embedder(load_encoder(name, device), device)
 
 
-def _no_embeddings(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _new_colours(job: Job, prepared: Prepared) -> ColourTable | None:
+    asked = job.config.stain
+    if asked is None or prepared.stain is None:
+        return None
+    from ..stain.table import colour_table
+
+    return colour_table(prepared.stain, asked.target)
+
+
+def _no_embeddings(pixels: NDArray[np.uint8], _: ColourTable | None) -> NDArray[np.float32]:
     return np.empty((len(pixels), 0), np.float32)
 
 
@@ -121,7 +134,7 @@ def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, An
         "patch": prepared.spec.to_dict(),
         "extent": list(prepared.grid.extent),
         "encoder": card.to_dict(),
-        "stain": None,
+        **stain_attributes(job.config, prepared.source["kind"], prepared.stain),
         "software": software(),
         "background": prepared.background,
     }

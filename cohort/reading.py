@@ -14,6 +14,8 @@ from ..features.layout import store_path
 from ..features.writer import Resume, layouts_of, rows_to_keep
 from ..radiology.volume import Volume
 from ..spec import json_digest
+from ..stain.sampling import Tissue, fit_as_asked
+from ..stain.spec import StainFit
 from ..tiling.grid import PatchGrid
 from ..tiling.overview import Overview, overview
 from ..tiling.spec import PatchSpec
@@ -35,6 +37,7 @@ class Prepared:
         grid: the patches with enough tissue.
         tissue: how much tissue each has, float64 (N,).
         thumbnail, footprint, background: see `Overview`.
+        stain: its colours, where patches are to be normalised.
         resume: by what the rows of a killed run are known as this one's.
         first: how many rows it left; reading begins after them.
     """
@@ -46,6 +49,7 @@ class Prepared:
     thumbnail: NDArray[np.uint8]
     footprint: NDArray[np.uint8]
     background: str
+    stain: StainFit | None
     resume: Resume
     first: int
 
@@ -89,30 +93,46 @@ def prepare(source: Slide | Volume, job: Job) -> Prepared:
 
     Raises:
         SpacingTooFine, TooSmall, Unreadable: this source cannot serve the patches asked for.
+        StainUnfit: its stain cannot be normalised.
     """
     spec = patch_spec(job.config, source)
-    source.check_spacing(spec.spacing, spec.max_upsampling)
-    grid = PatchGrid.cover(source.bounds, source.spacing, spec)
-    look = overview(source)
-    grid, tissue = with_tissue(grid, look, spec)
+    grid, tissue, look = patches_of(source, spec)
     facts = facts_of(source, job.config.identity)
-    known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background)
-    prepared = Prepared(*known, _resume(job, facts, spec), 0)
+    asked = job.config.stain_of(facts["kind"])
+    reading = Reading(spec.size_px, workers=job.execution.workers)
+    stain = fit_as_asked(asked, Tissue(source, grid, look.background), reading) if asked else None
+    known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background, stain)
+    prepared = Prepared(*known, _resume(job, facts, spec, stain), 0)
     place = store_path(job.run, job.input.slide_id)
     dim = job.card.dim if job.card else 0
     return replace(prepared, first=rows_to_keep(place, layouts_of(prepared.fixed, dim), prepared.resume))
 
 
-def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec) -> Resume:
+def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec, fit: StainFit | None) -> Resume:
     if job.card is None:
         return Resume()
-    rows_depend_on = {"source": facts, "patch": spec.to_dict(), "encoder": job.card.to_dict(), "stain": None}
+    rows_depend_on = {"source": facts, "patch": spec.to_dict(), "encoder": job.card.to_dict()}
+    rows_depend_on |= stain_attributes(job.config, facts["kind"], fit)
     return Resume(json_digest(rows_depend_on), job.execution.batch_size)
+
+
+def stain_attributes(config: RunConfig, kind: str, fit: StainFit | None) -> dict[str, Any]:
+    """What a store records of the stain: what was asked for, and what was found on the slide."""
+    asked = config.stain_of(kind)
+    return {"stain": asked.to_dict() if asked else None, "stain_fit": fit.to_dict() if fit else None}
 
 
 def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
     """What a run asks of this source: slides and volumes have a spec each."""
     return config.volume if isinstance(source, Volume) else config.patch
+
+
+def patches_of(source: Slide | Volume, spec: PatchSpec) -> tuple[PatchGrid, NDArray[np.float64], Overview]:
+    """The patches with enough tissue, how much each has (N,), and the look at the source that says so."""
+    source.check_spacing(spec.spacing, spec.max_upsampling)
+    grid = PatchGrid.cover(source.bounds, source.spacing, spec)
+    look = overview(source)
+    return *with_tissue(grid, look, spec), look
 
 
 def with_tissue(grid: PatchGrid, look: Overview, spec: PatchSpec) -> tuple[PatchGrid, NDArray[np.float64]]:

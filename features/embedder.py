@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import EnvironmentProblem
+from ..stain.table import ColourTable
 from .encoder import Encoder
 
 
@@ -23,8 +24,8 @@ class Embedder:
         self._device = device
         self._at_once: int | None = None
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings float32 (B, dim) of patches uint8 (B, H, W, 3).
+    def __call__(self, pixels: NDArray[np.uint8], colours: ColourTable | None = None) -> NDArray[np.float32]:
+        """Embeddings float32 (B, dim) of patches uint8 (B, H, W, 3), in new colours if there is a table.
 
         Where the device's memory is too small for the batch, it is halved until it fits, and the size
         that fitted is remembered.
@@ -37,17 +38,19 @@ class Embedder:
         while done < len(pixels):
             part = pixels[done : done + (self._at_once or len(pixels))]
             try:
-                parts.append(self._embed(part))
+                parts.append(self._embed(part, colours))
             except torch.OutOfMemoryError as error:
                 self._halve(len(part), error)
                 continue
             done += len(part)
         return np.concatenate(parts)
 
-    def _embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _embed(self, pixels: NDArray[np.uint8], colours: ColourTable | None) -> NDArray[np.float32]:
         """The pixels are copied to the device, and nowhere else."""
-        on_device = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
-        embedded: NDArray[np.float32] = self._encoder(on_device).cpu().numpy()
+        on_device = torch.from_numpy(pixels).to(self._device)
+        if colours:
+            on_device = colours(on_device)
+        embedded: NDArray[np.float32] = self._encoder(on_device.permute(0, 3, 1, 2)).cpu().numpy()
         return embedded
 
     def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:

@@ -15,6 +15,7 @@ SlidestreamError
 │   ├── DecoderCrash            DECODER_CRASH         reading it ended the process that read
 │   ├── ReadFailed              READ_FAILED           one region cannot be decoded
 │   ├── Unreadable              UNREADABLE            too many regions cannot be decoded
+│   ├── StainUnfit              STAIN_UNFIT           its colours cannot be normalised
 │   └── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
 ├── StoreError                  STORE
 │   ├── StoreIncomplete         STORE_INCOMPLETE
@@ -105,6 +106,10 @@ class ReadFailed(InputError):
 
 class Unreadable(InputError):
     code = "UNREADABLE"
+
+
+class StainUnfit(InputError):
+    code = "STAIN_UNFIT"
 
 
 class BadGeometry(InputError):

@@ -1,1 +1,1 @@
-"""Stains as optical density."""
+"""Stains: their optical density, and the colours of one slide made like another's."""

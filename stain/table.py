@@ -1,0 +1,118 @@
+"""A fit applied: one exact table of all 16.7 million colours, and one lookup per pixel.
+
+What becomes of a pixel depends on its colour alone. So the table is made once per slide, in double
+precision (single for CIELAB), and patches are looked up in it: the result is the same on every device and
+for every batch size, all methods are equally fast, and no logarithm is taken twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from .density import LEVEL_DENSITY, PALE, WHITE
+from .lab import from_linear, from_roots, linear, roots
+from .spec import StainFit
+
+LEVELS = 256
+REDS_AT_ONCE = 4
+"""So many planes of 256 x 256 colours are made at a time."""
+
+LARGEST = 1e100
+"""No factor is larger, and none smaller than its inverse: products of three stay finite."""
+
+LOOK_EVERY = 4
+BLANK = 0.01
+"""A patch is blank where less of it, in a lattice of every fourth row and column, absorbs in any channel."""
+
+NewColours = Callable[[torch.Tensor], torch.Tensor]
+"""From red levels (R,) to what becomes of their colours: float64 (R, 65536, 3), 0 to 255 or beyond."""
+
+
+class ColourTable:
+    """What becomes of every colour. Make it with `colour_table`.
+
+    Attributes:
+        colours: uint8 (256 * 256 * 256, 3), at red * 65536 + green * 256 + blue.
+    """
+
+    def __init__(self, colours: torch.Tensor) -> None:
+        self.colours = colours
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        """Patches uint8 (B, H, W, 3), on any device, in new colours; blank ones as they are."""
+        if patches.device != self.colours.device:
+            self.colours = self.colours.to(patches.device)
+        red, green, blue = patches.reshape(-1, 3).unbind(1)
+        place = (red.int() << 16).bitwise_or_(green.int() << 8).bitwise_or_(blue)
+        coloured = self.colours.index_select(0, place).view(patches.shape)
+        blank = _blank(patches)
+        coloured[blank] = patches[blank]
+        return coloured
+
+
+def apply(fit: StainFit, target: StainFit, patches: torch.Tensor) -> torch.Tensor:
+    """Patches uint8 (B, H, W, 3) of the slide that `fit` describes, made to look like the target's.
+
+    Args:
+        target: fitted by the same method.
+        patches: on any device. Blank ones come back unchanged.
+    """
+    return colour_table(fit, target)(patches)
+
+
+@lru_cache(maxsize=1)
+def colour_table(fit: StainFit, target: StainFit) -> ColourTable:
+    """The table behind `apply`: 48 MiB. The latest one is kept."""
+    mapped = _by_lab(fit, target) if fit.method == "reinhard" else _by_density(fit, target)
+    colours = torch.empty(LEVELS, LEVELS * LEVELS, 3, dtype=torch.uint8)
+    for first in range(0, LEVELS, REDS_AT_ONCE):
+        reds = torch.arange(first, first + REDS_AT_ONCE)
+        colours[reds] = mapped(reds).round_().clamp_(0, 255).to(torch.uint8)
+    return ColourTable(colours.view(-1, 3))
+
+
+def _blank(patches: torch.Tensor) -> torch.Tensor:
+    """Which patches (B, H, W, 3) hold nothing but glass, bool (B,)."""
+    red, green, blue = patches[:, ::LOOK_EVERY, ::LOOK_EVERY].unbind(3)
+    darkest = torch.minimum(torch.minimum(red, green), blue)
+    glass = WHITE * np.exp(-PALE) - 1
+    blank: torch.Tensor = (darkest <= glass).float().mean(dim=(1, 2)) < BLANK
+    return blank
+
+
+def _by_density(fit: StainFit, target: StainFit) -> NewColours:
+    """Each stain's concentration scaled to the target's strength, shown in the target's colour.
+
+    That is linear in optical density, so a new level is a product of three factors, one per old channel.
+    """
+    scale = np.diag(np.array(target.strengths) / np.array(fit.strengths))
+    mixed = np.linalg.pinv(np.array(fit.stains)) @ scale @ np.array(target.stains)
+    limit = np.log(LARGEST)
+    factors = np.exp((-LEVEL_DENSITY[:, None] * mixed[:, None]).clip(-limit, limit))
+    red, green, blue = torch.from_numpy(factors).unbind(0)
+    others = WHITE * (green[:, None] * blue).view(-1, 3)
+    return lambda reds: (red[reds, None] * others).sub_(1)
+
+
+def _by_lab(fit: StainFit, target: StainFit) -> NewColours:
+    """Mean and deviation of each CIELAB channel moved to the target's."""
+    old_mean, old_std = np.array(fit.lab_mean), np.array(fit.lab_std)
+    scale = np.array(target.lab_std) / old_std
+    shift = np.array(target.lab_mean) - scale * old_mean
+    bright, green_red, blue_yellow = scale.tolist()
+    shift[0] += 16 * (1 - scale[0])
+    up, a, b = (shift / [116, 500, 200]).tolist()
+    light = linear(torch.arange(LEVELS, dtype=torch.float64) / 255).float()
+
+    def new_colours(reds: torch.Tensor) -> torch.Tensor:
+        x, y, z = roots((light[reds, None, None], light[:, None], light))
+        new_y = bright * y + up
+        moved = green_red * (x - y) + new_y + a, new_y, blue_yellow * (z - y) + new_y - b
+        planes = [from_linear(plane).mul_(255) for plane in from_roots(moved)]
+        return torch.stack(planes, -1).view(len(reds), -1, 3)
+
+    return new_colours
