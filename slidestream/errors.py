@@ -15,7 +15,10 @@ SlidestreamError
 │   ├── DecoderCrash            DECODER_CRASH         reading it ended the process that read
 │   ├── ReadFailed              READ_FAILED           one region cannot be decoded
 │   ├── Unreadable              UNREADABLE            too many regions cannot be decoded
-│   └── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── NotBrightfield          NOT_BRIGHTFIELD       a segmenter for stained glass meets fluorescence
+│   ├── NotFluorescence         NOT_FLUORESCENCE      and the other way round
+│   └── BadAnnotation           BAD_ANNOTATION        a GeoJSON file that holds no usable regions
 ├── StoreError                  STORE
 │   ├── StoreIncomplete         STORE_INCOMPLETE
 │   └── StoreCorrupt            STORE_CORRUPT
@@ -109,6 +112,18 @@ class Unreadable(InputError):
 
 class BadGeometry(InputError):
     code = "BAD_GEOMETRY"
+
+
+class NotBrightfield(InputError):
+    code = "NOT_BRIGHTFIELD"
+
+
+class NotFluorescence(InputError):
+    code = "NOT_FLUORESCENCE"
+
+
+class BadAnnotation(InputError):
+    code = "BAD_ANNOTATION"
 
 
 class StoreError(SlidestreamError):
