@@ -16,7 +16,10 @@ SlidestreamError
 │   ├── ReadFailed              READ_FAILED           one region cannot be decoded
 │   ├── Unreadable              UNREADABLE            too many regions cannot be decoded
 │   ├── StainUnfit              STAIN_UNFIT           its colours cannot be normalised
-│   └── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── NotBrightfield          NOT_BRIGHTFIELD       a segmenter for stained glass meets fluorescence
+│   ├── NotFluorescence         NOT_FLUORESCENCE      and the other way round
+│   └── BadAnnotation           BAD_ANNOTATION        a GeoJSON file that holds no usable regions
 ├── StoreError                  STORE
 │   ├── StoreIncomplete         STORE_INCOMPLETE
 │   └── StoreCorrupt            STORE_CORRUPT
@@ -114,6 +117,18 @@ class StainUnfit(InputError):
 
 class BadGeometry(InputError):
     code = "BAD_GEOMETRY"
+
+
+class NotBrightfield(InputError):
+    code = "NOT_BRIGHTFIELD"
+
+
+class NotFluorescence(InputError):
+    code = "NOT_FLUORESCENCE"
+
+
+class BadAnnotation(InputError):
+    code = "BAD_ANNOTATION"
 
 
 class StoreError(SlidestreamError):
