@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SlidestreamError
 from ..features.disk import full_disk_named
-from . import again, demo, doctor, inspecting, learning, running
+from . import again, demo, doctor, encoding, inspecting, learning, running
 from .output import note
 
 INTERRUPTED = 130
@@ -34,7 +34,7 @@ app.command()(inspecting.info)
 app.command()(inspecting.status)
 app.command()(inspecting.verify)
 app.command()(inspecting.tissue)
-app.command()(inspecting.encoders)
+app.add_typer(encoding.app, name="encoders")
 app.command()(doctor.doctor)
 app.command()(learning.train)
 app.command()(learning.predict)

@@ -1,4 +1,4 @@
-"""Commands that look at what there is: `info`, `status`, `verify`, `tissue`, `encoders`."""
+"""Commands that look at what there is: `info`, `status`, `verify`, `tissue`."""
 
 from __future__ import annotations
 
@@ -148,24 +148,6 @@ def tissue(
     for path in paths:
         draw_outline(open_store(path), out / path.with_suffix(".png").name)
     say(f"{len(paths)} pictures in {out}: tissue green, patches blue, patches without an embedding red.")
-
-
-def encoders(json: Json = False) -> None:
-    """List the encoders and what they take."""
-    from ..features.encoder import card_of, encoder_names
-
-    cards = [card_of(name) for name in encoder_names()]
-    if json:
-        show_json({"encoders": [card.to_dict() for card in cards]})
-        return
-    show_table(
-        "encoders",
-        ("name", "dim", "patch px", "µm per px", "licence", "source"),
-        [
-            (c.name, c.dim, c.patch_px, ", ".join(f"{s:g}" for s in c.spacings) or "any", c.licence, c.source)
-            for c in cards
-        ],
-    )
 
 
 def _require_run(run: Path) -> None:

@@ -34,7 +34,8 @@ Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
 ]
 Encoder = Annotated[
-    str | None, typer.Option(help="Which encoder; see `slidestream encoders`. [default: texture]")
+    str | None,
+    typer.Option(help="A name of `slidestream encoders`, timm:NAME, or a YAML card. [default: texture]"),
 ]
 PatchSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of a patch. [default: from the encoder card]")
@@ -106,6 +107,10 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="S
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="What a foundation model computes in: fp32, bf16 or fp16."),
+]
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ def run(
     stain: Stain = None,
     stain_target: StainTarget = None,
     allow_unnormalised: Unnormalised = None,
+    precision: Precision = None,
     workers: Workers = None,
     readers: Readers = None,
     timeout: Timeout = None,
@@ -185,6 +191,7 @@ def plan(
     allow_unnormalised: Unnormalised = None,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
+    precision: Precision = None,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
@@ -214,6 +221,7 @@ def plan(
 def _resolve(given: dict[str, Any]) -> _Ask:
     """Inputs and configuration from a command's parameters."""
     from ..cohort.inputs import find_inputs
+    from .encoding import note_licence
     from .settings import resolve
 
     upsampling = 1e9 if given["allow_upsampling"] else None
@@ -233,12 +241,14 @@ def _resolve(given: dict[str, Any]) -> _Ask:
         "force_spacing": given["force_spacing"],
         "max_unreadable": given["max_unreadable"],
         "identity": given["identity"],
+        "precision": given["precision"],
         "stain.method": given["stain"],
         "stain.allow_unnormalised": given["allow_unnormalised"],
     }
     config = resolve(given["config"], flags, given["settings"] or [])
     if given["stain_target"]:
         config = _with_target(config, given)
+    note_licence(config.encoder)
     found = find_inputs(given["inputs"], given["slide_mpp"])
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")

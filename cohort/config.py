@@ -37,6 +37,7 @@ class RunConfig(Spec):
         max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
         identity: how the content of large files is known again: "fast" samples them, "full" reads all.
         stain: how the patches of slides are normalised before they are encoded; None for not at all.
+        precision: in which a foundation model computes, "fp32", "bf16" or "fp16".
     """
 
     encoder: str = "texture"
@@ -47,8 +48,11 @@ class RunConfig(Spec):
     max_unreadable: float = 0.01
     identity: How = "fast"
     stain: StainSpec | None = None
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise UsageError(f"precision {self.precision!r} must be fp32, bf16 or fp16.")
         if self.scaling not in ("auto", "ct", "mr"):
             raise UsageError(f"scaling {self.scaling!r} must be auto, ct or mr.")
         if self.identity not in get_args(How):
@@ -94,6 +98,12 @@ class Execution(Spec):
         return cls.from_dict({key: value for key, value in values.items() if value is not None})
 
 
+def _check_precision(config: RunConfig, card: EncoderCard) -> None:
+    """A built-in encoder counts and compares in float32, which half of the digits would spoil."""
+    if config.precision != "fp32" and not card.architecture:
+        raise UsageError(f"Encoder {card.name} computes in fp32 only.", "Leave out --precision.")
+
+
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:
     """Refuse a patch spacing more than 2 % away from every spacing on the card."""
     near = any(abs(config.patch.spacing / spacing - 1) <= 0.02 for spacing in card.spacings)
@@ -109,9 +119,10 @@ def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
     """Check that the encoder takes the spacing, and that the run folder, if it exists, was made alike.
 
     Raises:
-        UsageError: the encoder was not made for the spacing.
+        UsageError: the encoder was not made for the spacing, or does not take the precision.
         ContractMismatch: the folder holds another configuration; each difference is named.
     """
+    _check_precision(config, card)
     _check_encoder_spacing(config, card)
     path = run / FILE
     lines = _unlike(_read(path), _document(config, card)) if path.exists() else []

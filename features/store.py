@@ -19,7 +19,7 @@ class Store:
 
     Attributes:
         path: the store's folder.
-        attributes: schema, source, patch spec, encoder card, stain, software, counts, checksums.
+        attributes: schema, source, patch spec, encoder card, precision, stain, software, counts, checksums.
     """
 
     def __init__(self, path: Path, attributes: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ SlidestreamError
 │   └── StoreCorrupt            STORE_CORRUPT
 └── EnvironmentProblem          ENVIRONMENT           disk, GPU, model weights or a missing extra
     ├── MissingExtra            MISSING_EXTRA
+    ├── WeightsMissing          WEIGHTS_MISSING       an encoder whose weights are not on this machine
+    ├── WeightsChanged          WEIGHTS_CHANGED       weights that are not those of the card or the first use
     └── DiskFull                DISK_FULL
 """
 
@@ -151,6 +153,14 @@ class EnvironmentProblem(SlidestreamError):
 
 class MissingExtra(EnvironmentProblem):
     code = "MISSING_EXTRA"
+
+
+class WeightsMissing(EnvironmentProblem):
+    code = "WEIGHTS_MISSING"
+
+
+class WeightsChanged(EnvironmentProblem):
+    code = "WEIGHTS_CHANGED"
 
 
 class DiskFull(EnvironmentProblem):
