@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SlidestreamError
 from ..features.disk import full_disk_named
-from . import again, demo, doctor, encoding, inspecting, learning, running
+from . import again, demo, doctor, encoding, inspecting, learning, pooling, running
 from .output import note
 
 INTERRUPTED = 130
@@ -39,6 +39,7 @@ app.command()(doctor.doctor)
 app.command()(learning.train)
 app.command()(learning.predict)
 app.command()(learning.heatmap)
+app.command()(pooling.pool)
 
 
 def _version(wanted: bool) -> None:

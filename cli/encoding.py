@@ -29,17 +29,31 @@ def encoders(context: typer.Context, json: Json = False) -> None:
 def list_encoders(json: Json = False) -> None:
     """List every encoder: what it takes, its licence, and whether its weights are on this machine."""
     from ..features.encoder import encoder_names, known_card
+    from ..features.zoo.slides import SLIDE_ENCODERS
 
     cards = [known_card(name) for name in encoder_names()]
+    slides = [_facts(s.card) | {"needs": s.needs} for s in SLIDE_ENCODERS.values()]
     if json:
-        show_json({"encoders": [_facts(card) for card in cards]})
+        show_json({"encoders": [_facts(card) for card in cards], "slide_encoders": slides})
         return
     show_table(
         "encoders",
         ("name", "dim", "patch px", "µm per px", "licence", "gated", "weights"),
+        [(c.name, c.dim, c.patch_px, _spacings(c), c.licence, _gated(c), _weights(c)) for c in cards],
+    )
+    show_table(
+        "slide encoders, for `slidestream pool`",
+        ("name", "dim", "of encoder", "licence", "gated", "weights"),
         [
-            (c.name, c.dim, c.patch_px, _spacings(c), c.licence, "yes" if c.gated else "no", _weights(c))
-            for c in cards
+            (
+                s.card.name,
+                s.card.dim or "same",
+                s.needs or "any",
+                s.card.licence,
+                _gated(s.card),
+                _weights(s.card),
+            )
+            for s in SLIDE_ENCODERS.values()
         ],
     )
 
@@ -47,10 +61,9 @@ def list_encoders(json: Json = False) -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")], json: Json = False) -> None:
     """Show the whole card of one encoder, and where its weights lie or would."""
-    from ..features.encoder import known_card
     from ..features.zoo.weights import weights_path
 
-    card = known_card(name)
+    card = _any_card(name)
     facts = _facts(card) | ({"path": str(weights_path(card))} if card.architecture else {})
     if json:
         show_json(facts)
@@ -62,12 +75,11 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")], json: Json = Fals
 @app.command()
 def pull(names: Names, json: Json = False) -> None:
     """Fetch weights from the Hugging Face Hub, each at its pinned revision; the token is that of HF_TOKEN."""
-    from ..features.encoder import known_card
     from ..features.zoo.hub import pull as fetch
     from ..features.zoo.weights import weights_path
 
     rows = []
-    for card in [known_card(name) for name in names]:
+    for card in [_any_card(name) for name in names]:
         if not card.architecture:
             note(f"Encoder {card.name} is built in: there is nothing to fetch.")
             continue
@@ -86,21 +98,26 @@ def bundle(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to carry.")], names: Names
 ) -> None:
     """Copy fetched weights into a folder for a machine without a network: its SLIDESTREAM_WEIGHTS."""
-    from ..features.encoder import known_card
     from ..features.zoo.bundle import bundle as pack
 
-    cards = [known_card(name) for name in names]
+    cards = [_any_card(name) for name in names]
     for card in cards:
         note_licence(card.name, card)
     pack(cards, folder)
     say(f"{folder}: {len(cards)} encoders. There, set SLIDESTREAM_WEIGHTS to this folder.")
 
 
+def _any_card(name: str) -> EncoderCard:
+    """The card of a patch encoder or of a slide encoder."""
+    from ..features.encoder import known_card
+    from ..features.zoo.slides import SLIDE_ENCODERS
+
+    return SLIDE_ENCODERS[name].card if name in SLIDE_ENCODERS else known_card(name)
+
+
 def note_licence(name: str, card: EncoderCard | None = None) -> None:
     """Say under which licence an encoder's weights are; nothing of a built-in one."""
-    from ..features.encoder import known_card
-
-    card = card or known_card(name)
+    card = card or _any_card(name)
     if card.architecture:
         where = f"; {card.home}" if card.home else ""
         note(f"Encoder {card.name}: licence of the weights {card.licence}{where}")
@@ -110,6 +127,10 @@ def _facts(card: EncoderCard) -> dict[str, Any]:
     from ..features.zoo.weights import has_weights
 
     return card.to_dict() | {"weights_present": has_weights(card), "home": card.home}
+
+
+def _gated(card: EncoderCard) -> str:
+    return "yes" if card.gated else "no"
 
 
 def _weights(card: EncoderCard) -> str:

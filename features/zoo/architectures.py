@@ -19,6 +19,7 @@ from ...errors import UsageError
 from ..card import EncoderCard
 from .conch import Conch
 from .ctranspath import build_ctranspath
+from .longnet import LongNet
 from .resnet import ResNetLayer3
 
 Builder = Callable[..., nn.Module]
@@ -26,6 +27,7 @@ Builder = Callable[..., nn.Module]
 ARCHITECTURES: dict[str, Builder] = {
     "conch-v1.5": Conch,
     "ctranspath": build_ctranspath,
+    "longnet": LongNet,
     "resnet50-layer3": ResNetLayer3,
 }
 LAYERS = {"swiglu_packed": layers.SwiGLUPacked, "swiglu": layers.SwiGLU, "mlp": layers.Mlp}

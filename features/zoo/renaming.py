@@ -106,10 +106,16 @@ def as_they_are(tensors: Tensors, trunk: nn.Module) -> Tensors:
     return {name: t for name, t in tensors.items() if name in ours or not name.startswith(heads or "\0")}
 
 
+def from_longnet(tensors: Tensors, _: nn.Module) -> Tensors:
+    """GigaPath's slide encoder; its table of positions is fixed and computed here."""
+    return {name: t for name, t in tensors.items() if name != "pos_embed"}
+
+
 SCHEMES: dict[str, Callable[[Tensors, nn.Module], Tensors]] = {
     "": as_they_are,
     "transformers": from_transformers,
     "ctranspath": from_ctranspath,
+    "longnet": from_longnet,
 }
 
 
