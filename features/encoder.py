@@ -82,7 +82,7 @@ def card_of(name: str) -> EncoderCard:
         WeightsMissing: its weights are not here; the command that fetches them is named.
         WeightsChanged: its weights are not what they were.
     """
-    return sealed(known_card(name))
+    return sealed(known_card(name), asked=name)
 
 
 def load_encoder(name: str, device: str = "cpu") -> Encoder:

@@ -88,8 +88,11 @@ def has_weights(card: EncoderCard) -> bool:
     return not card.architecture or weights_path(card).is_file()
 
 
-def sealed(card: EncoderCard) -> EncoderCard:
+def sealed(card: EncoderCard, asked: str = "") -> EncoderCard:
     """The card with the revision and the hash of the weights that lie here.
+
+    Args:
+        asked: what the user called it, where that is not its name but a path.
 
     Raises:
         WeightsMissing: they do not; the command that fetches them is named.
@@ -99,7 +102,7 @@ def sealed(card: EncoderCard) -> EncoderCard:
         return card
     path = weights_path(card)
     if not path.is_file():
-        raise missing(card)
+        raise _missing(card, asked or card.name)
     lock = read_lock(path)
     if lock is None or not _unchanged(lock, path):
         lock = check(card, path, file_sha256(path), lock.revision if lock else "")
@@ -136,14 +139,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def missing(card: EncoderCard) -> WeightsMissing:
-    """The error for weights that are not here."""
+def _missing(card: EncoderCard, asked: str) -> WeightsMissing:
     if not card.repo:
         return WeightsMissing(f"There is no file {weights_path(card)}.", "Check `source` in the card.")
     ask = f" They are gated: ask at {card.home}, and set HF_TOKEN." if card.gated else ""
     return WeightsMissing(
         f"The weights of encoder {card.name} are not on this machine ({weights_path(card)}).",
-        f"Run `slidestream encoders pull {card.name}` where there is a network.{ask}",
+        f"Run `slidestream encoders pull {asked}` where there is a network.{ask}",
     )
 
 

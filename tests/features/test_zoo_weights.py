@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,9 @@ def test_a_yaml_card_loads_the_file_beside_it(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "ours.safetensors").unlink()
     with pytest.raises(WeightsMissing, match="source"):
         load_encoder(str(tmp_path / "card.yaml"))
+    (tmp_path / "card.yaml").write_text(json.dumps(values | {"source": "hf:our/repo", "file": "absent"}))
+    with pytest.raises(WeightsMissing, match=re.escape(f"pull {tmp_path / 'card.yaml'}`")):
+        card_of(str(tmp_path / "card.yaml"))
 
 
 def embedded_in(encoder: Encoder, size: int, precision: str) -> torch.Tensor:
