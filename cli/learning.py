@@ -32,6 +32,13 @@ def train(
             help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
         ),
     ] = "abmil",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="classes; or corn or link where labels are grades, numbers in order.",
+        ),
+    ] = "classes",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
@@ -42,7 +49,7 @@ def train(
     from ..mil.train import train as train_heads
     from .progress import TrainProgress
 
-    spec = TrainSpec(head=head, folds=folds, epochs=epochs, seed=seed)
+    spec = TrainSpec(head=head, task=task, folds=folds, epochs=epochs, seed=seed)
     with TrainProgress(folds) as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ..spec import Spec
+from .calibration import calibration_error
 
 Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 
@@ -51,7 +52,36 @@ def balanced_accuracy(targets: NDArray[np.int64], probabilities: NDArray[np.floa
     return float((right[slides > 0] / slides[slides > 0]).mean())
 
 
-METRICS: dict[str, Metric] = {"auroc": auroc, "balanced_accuracy": balanced_accuracy}
+def quadratic_kappa(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Agreement beyond chance of targets (S,) with the most probable class, distances squared: Cohen, 1968.
+
+    1 is perfect, 0 is chance. It takes classes as equally spaced steps in their order, and means little
+    where that order means nothing. 0 where both sides hold one and the same class only.
+    """
+    classes = probabilities.shape[1]
+    pairs = np.bincount(targets * classes + probabilities.argmax(1), minlength=classes**2)
+    found = pairs.reshape(classes, classes)
+    distance = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
+    by_chance = (np.outer(found.sum(1), found.sum(0)) * distance).sum() / len(targets)
+    return float(1 - (found * distance).sum() / by_chance) if by_chance else 0.0
+
+
+def brier(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Mean squared distance of probabilities (S, C) from the truth: Brier, 1950.
+
+    Summed over classes; with two classes half of that, as is usual for a positive class.
+    """
+    squares = (np.eye(probabilities.shape[1])[targets] - probabilities) ** 2
+    return float(squares.sum(1).mean() / (2 if probabilities.shape[1] == 2 else 1))
+
+
+METRICS: dict[str, Metric] = {
+    "auroc": auroc,
+    "balanced_accuracy": balanced_accuracy,
+    "quadratic_kappa": quadratic_kappa,
+    "brier": brier,
+    "calibration_error": calibration_error,
+}
 
 
 @dataclass(frozen=True, eq=False)

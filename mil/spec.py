@@ -14,6 +14,7 @@ class TrainSpec(Spec):
 
     Attributes:
         head: registry name.
+        task: what the logits mean: "classes" without an order, or grades in order: "corn" or "link".
         folds: of the patient-grouped cross-validation; one head is kept per fold.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
@@ -34,6 +35,7 @@ class TrainSpec(Spec):
     """
 
     head: str = "abmil"
+    task: str = "classes"
     folds: int = 5
     hidden: int = 128
     attention: int = 64
