@@ -26,6 +26,7 @@ from ..table import write_table
 from .calibration import Calibration
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
+from .decision import decide
 from .heads import Head
 from .registry import build_head
 from .spec import TrainSpec
@@ -122,7 +123,7 @@ def write_head(folder: Path, trained: Trained) -> None:
             (beside / _weights_name(number)).write_bytes(blob)
         _write_json(beside / "head.json", _document(trained, weights))
         _write_json(beside / "metrics.json", trained.metrics())
-        _write_predictions(beside / "predictions.csv", trained.result)
+        _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -218,11 +219,12 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_predictions(path: Path, result: CrossValidation) -> None:
-    classes = result.labels.classes
+def _write_predictions(path: Path, result: CrossValidation, ordered: bool) -> None:
+    classes, decided = result.labels.classes, decide(result.probabilities, ordered)
     columns = ["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)]
+    columns_of = result.labels.entries, result.fold, decided, result.probabilities
     rows = (
-        [e.slide, e.patient, e.label, fold, classes[int(p.argmax())], *(f"{v:.9g}" for v in p)]
-        for e, fold, p in zip(result.labels.entries, result.fold, result.probabilities, strict=True)
+        [e.slide, e.patient, e.label, fold, classes[c], *(f"{v:.9g}" for v in p)]
+        for e, fold, c, p in zip(*columns_of, strict=True)
     )
     write_table(path, columns, rows)

@@ -60,7 +60,7 @@ def cross_validate(
     Raises:
         UsageError: the labels cannot be split as the spec asks, or have no order and its task needs one.
     """
-    if spec.task != "classes" and not labels.ordered:
+    if spec.ordered and not labels.ordered:
         raise UsageError(
             f"Task {spec.task} needs grades, and the order of {', '.join(labels.classes)} is not known.",
             "Write grades as numbers, or use the task classes.",
@@ -77,7 +77,7 @@ def cross_validate(
     probabilities = np.array(calibration.probabilities)
     probe = linear_probe(torch.stack([m.mean for m in moments]).numpy(), labels.targets, fold)
     metrics = {
-        name: evaluate(Predicted(labels.patients, labels.targets, p), spec.bootstrap, spec.seed)
+        name: evaluate(Predicted(labels.patients, labels.targets, p, spec.ordered), spec.bootstrap, spec.seed)
         for name, p in (("head", probabilities), ("head_uncalibrated", raw), ("linear_probe", probe))
     }
     return CrossValidation(labels, fold, heads, calibration, probabilities, probe, metrics)

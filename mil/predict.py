@@ -17,6 +17,7 @@ from .artifact import TrainedHead, load_head
 from .bags import Bags, bag_from_store
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
+from .decision import decide
 from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
@@ -33,6 +34,7 @@ class Prediction:
         folds: (K,) the numbers of those heads.
         attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
             NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
+        ordered: whether classes are grades in order.
     """
 
     slide: str
@@ -40,6 +42,7 @@ class Prediction:
     fold_probabilities: NDArray[np.float64]
     folds: tuple[int, ...]
     attention: NDArray[np.float32]
+    ordered: bool = False
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -53,8 +56,8 @@ class Prediction:
 
     @property
     def predicted(self) -> str:
-        """The class of greatest probability."""
-        return self.classes[int(self.probabilities.argmax())]
+        """The class of greatest probability, or the median grade."""
+        return self.classes[int(decide(self.probabilities[None], self.ordered)[0])]
 
 
 def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) -> Prediction:
@@ -76,9 +79,10 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
     probabilities, attention = _ask(head, folds, bag_from_store(store))
     good = store.status() == 0
     aligned = np.full(len(good), np.nan, dtype=np.float32)
-    column = attention_column(int(probabilities.mean(0).argmax()), probabilities.shape[1], attention.shape[1])
+    graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
+    column = attention_column(graded, probabilities.shape[1], attention.shape[1])
     aligned[good] = attention[:, column]
-    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned)
+    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered)
 
 
 def predict_run(

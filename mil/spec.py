@@ -32,6 +32,7 @@ class TrainSpec(Spec):
         device: torch device to train on.
         threads: CPU threads of torch while training. More help only when bags are large; one gives
             the same weights on every machine of a kind and does not stall where cores are shared.
+        allow_duplicates: train although slides of different patients look the same.
     """
 
     head: str = "abmil"
@@ -51,6 +52,12 @@ class TrainSpec(Spec):
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
+    allow_duplicates: bool = False
+
+    @property
+    def ordered(self) -> bool:
+        """Whether classes are grades in order."""
+        return self.task != "classes"
 
     def __post_init__(self) -> None:
         if self.folds < 2:

@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from slidestream.errors import UsageError
 from slidestream.mil.artifact import load_head
+from slidestream.mil.decision import decide
 from slidestream.mil.predict import predict_run
 from slidestream.mil.registry import build_head, head_names
 from slidestream.mil.spec import TrainSpec
@@ -112,6 +113,14 @@ def test_attention_of_a_grade_is_that_of_the_step_to_it() -> None:
     assert [attention_column(grade, 5, 1) for grade in range(5)] == [0] * 5
 
 
+def test_the_median_grade_is_nearest_to_the_truth_on_average() -> None:
+    p = np.random.default_rng(0).dirichlet(np.ones(GRADES), 200)
+    distance = p @ np.abs(np.subtract.outer(np.arange(GRADES), np.arange(GRADES)))
+    np.testing.assert_array_equal(decide(p, ordered=True), distance.argmin(1))
+    np.testing.assert_array_equal(decide(p, ordered=False), p.argmax(1))
+    assert decide(np.array([[0.3, 0.29, 0.41]]), ordered=True).tolist() == [1]
+
+
 @pytest.fixture(scope="module")
 def graded(write_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run folder of 36 slides of 18 patients with three grades: how many patches are odd."""
@@ -139,6 +148,7 @@ def test_an_ordinal_head_is_trained_kept_and_asked(task: str, graded: tuple, tmp
         expected = [float(written[p.slide][f"p_{grade}"]) for grade in (1, 2, 3)]
         assert p.probabilities.tolist() == pytest.approx(expected, abs=1e-7)
         assert sum(expected) == pytest.approx(1)
+        assert p.predicted == written[p.slide]["predicted"]
 
 
 @pytest.mark.parametrize("task", ["corn", "link"])
