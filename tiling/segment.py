@@ -58,7 +58,9 @@ def clean(mask: NDArray[np.bool_], spacing: float, spec: TissueSpec) -> NDArray[
     mask = framed[close : close + mask.shape[0], close : close + mask.shape[1]]
     mask = _grown(_shrunk(mask, open_), open_)
     mask = _without_small(mask, spec.min_fragment_mm2 / pixel_mm2)
-    return ~_without_small(~mask, spec.max_hole_mm2 / pixel_mm2)
+    # Glass at the edge belongs to the glass beyond, however little of it is seen: it is no hole.
+    glass = np.pad(~mask, 1, constant_values=True)
+    return ~_without_small(glass, spec.max_hole_mm2 / pixel_mm2)[1:-1, 1:-1]
 
 
 def _without_small(mask: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
