@@ -103,9 +103,17 @@ def status(
         return
     show_table(
         f"{run}: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items())),
-        ("slide", "status", "patches", "unreadable", "outside", "seconds"),
+        ("slide", "status", "patches", "unreadable", "outside", "excluded", "seconds"),
         [
-            (o.slide_id, o.status.replace("_", " "), o.patches, o.unreadable, o.outside, f"{o.seconds:.1f}")
+            (
+                o.slide_id,
+                o.status.replace("_", " "),
+                o.patches,
+                o.unreadable,
+                o.outside,
+                o.excluded,
+                f"{o.seconds:.1f}",
+            )
             for o in (entry.outcome for entry in entries)
         ],
     )

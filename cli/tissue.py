@@ -105,14 +105,14 @@ def _in_run(run: Path) -> Iterator[_Seen | _Failed]:
 
 
 def _of_store(store: Store) -> _Seen:
+    from ..cohort.qc import quality_row
     from ..report.outline import outline
     from ..tiling.annotations import tissue_annotations
 
     attributes = store.attributes
     slide = attributes["source"]["kind"] == "slide"
     regions = tissue_annotations(store.mask() > 0, attributes["source"]["size"]) if slide else []
-    row = {"slide_id": store.slide_id} | (attributes.get("quality") or {}) | attributes["counts"]
-    return _Seen(store.slide_id, outline(store), regions, row)
+    return _Seen(store.slide_id, outline(store), regions, quality_row(store))
 
 
 def _on_slides(items: Sequence[Input], wanted: Wanted, limits: Execution) -> Iterator[_Seen | _Failed]:
@@ -166,11 +166,10 @@ def _facts(row: dict[str, Any]) -> str:
     return f"{row['tissue_mm2']:.1f} mm²" + (f", pen: {', '.join(inked)}" if inked else "")
 
 
-def _report(rows: Sequence[dict[str, Any]], failed: Sequence[_Failed], out: Path, json: bool) -> None:
-    from ..table import write_table
+def _report(rows: list[dict[str, Any]], failed: Sequence[_Failed], out: Path, json: bool) -> None:
+    from ..cohort.qc import write_rows
 
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_table(out / TABLE, columns, [[row.get(key, "") for key in columns] for row in rows])
+    write_rows(out / TABLE, rows)
     if json:
         shown = ("slide_id", "code", "cause", "fix")
         failures = [{key: getattr(one, key) for key in shown} for one in failed]

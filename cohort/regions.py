@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..tiling.annotations import IGNORE, TISSUE, Annotation, read_annotations
+from .config import RunConfig
 from .inputs import Input
 
 SUFFIXES = (".geojson", ".json")
@@ -59,9 +60,14 @@ def regions_of(roi: str, roi_class: str, item: Input) -> list[Annotation]:
     return [a for a in drawn if not roi_class or a.name in (roi_class, TISSUE, IGNORE)]
 
 
-def regions_recorded(roi: str, roi_class: str, item: Input) -> dict[str, Any] | None:
-    """What a store records of the regions it was made with: the sha256 of the file, and the class."""
-    path = regions_file(roi, item)
-    if path is None:
-        return None
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "class": roi_class}
+def tissue_attributes(config: RunConfig, item: Input) -> dict[str, Any]:
+    """What a store records of how its patches were chosen: tissue, digest of what a person drew, rules."""
+    if item.kind != "slide":
+        return {"tissue": None, "regions": None, "rules": None}
+    path = regions_file(config.roi, item)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+    return {
+        "tissue": config.tissue.to_dict(),
+        "regions": {"sha256": digest, "class": config.roi_class} if path else None,
+        "rules": config.quality.to_dict(),
+    }

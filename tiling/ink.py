@@ -27,6 +27,13 @@ STROKE_MM2 = 0.03
 REACH_UM = 60.0
 """Pieces of a streaky stroke that are nearer than twice this belong together."""
 
+ABSORBS = 0.05
+"""Optical density."""
+
+STAIN_SHARE, STAIN_TEXTURE = 0.25, 0.14
+"""A colour that makes up more than this share of all that absorbs, and whose density varies locally by more
+than this fraction, is a stain: Giemsa and Alcian blue absorb as blue ink does, but tissue has nuclei."""
+
 Rule = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.bool_]]
 
 
@@ -74,7 +81,9 @@ def find_ink(picture: Picture) -> NDArray[np.uint8]:
     small = picture.half
     labels = np.zeros(small.scanned.shape, np.uint8)
     for number, colour in enumerate(COLOURS, start=1):
-        labels[_strokes(INKS[colour], small.density, small.spacing) & small.scanned] = number
+        strokes = _strokes(INKS[colour], small.density, small.spacing) & small.scanned
+        if strokes.any() and not _is_stain(strokes, small):
+            labels[strokes] = number
     return picture.enlarge(labels)
 
 
@@ -91,3 +100,16 @@ def _strokes(ink: Ink, density: Planes, spacing: float) -> NDArray[np.bool_]:
     kept[0] = False
     strokes: NDArray[np.bool_] = kept[regions]
     return strokes
+
+
+def _is_stain(strokes: NDArray[np.bool_], small: Picture) -> bool:
+    absorbs = strokes | (small.spread > ABSORBS)
+    if strokes.sum() <= STAIN_SHARE * absorbs.sum():
+        return False
+    red, green, blue = small.density
+    density = (red + green + blue) / 3
+    mean = ndimage.uniform_filter(density, 3)
+    variance = np.maximum(ndimage.uniform_filter(density**2, 3) - mean**2, 0)
+    inner = ndimage.binary_erosion(strokes)  # the rim of a stroke varies, whatever it is
+    seen = inner if inner.any() else strokes
+    return bool(np.median(np.sqrt(variance[seen]) / np.maximum(mean[seen], ABSORBS)) > STAIN_TEXTURE)

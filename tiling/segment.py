@@ -43,7 +43,7 @@ def segment(picture: Picture, spec: TissueSpec) -> Segmentation:
     nothing = np.zeros(picture.scanned.shape, np.uint8)
     if not picture.scanned.any():
         return Segmentation(nothing > 0, nothing, field)
-    ink = find_ink(picture) if field == "bright" else nothing
+    ink = find_ink(picture) if spec.ink and field == "bright" else nothing
     clear = picture.scanned & (ink == 0)
     mask = clean(BY_NAME[spec.segmenter](picture) & clear, picture.spacing, spec)
     return Segmentation(mask & clear, ink, field)

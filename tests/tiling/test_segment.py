@@ -204,6 +204,15 @@ def test_pen_pictures_of_histoqc(real: Callable[[str], Path], colour: str, spaci
         assert (labels[stained] > 0).mean() < 0.035
 
 
+def test_a_blue_stain_is_not_taken_for_blue_pen(real: Callable[[str], Path]) -> None:
+    """Methylene blue all over: blue absorbs as ink does, but has the texture of tissue."""
+    with open_slide(real("wsi/raw.dicom")) as slide:
+        look = overview(slide)
+        assert not (look.ink == COLOURS.index("blue") + 1).any()
+        assert look.mask.mean() > 0.5
+        assert not overview(slide, TissueSpec(ink=False)).ink.any()
+
+
 def test_a_field_of_immunohistochemistry_is_found(real: Callable[[str], Path]) -> None:
     picture = picture_of(real("ihc/DeepLIIF_large/ROI_1.png"), 0.5)
     found = segment(picture, TissueSpec())
