@@ -27,6 +27,9 @@ STROKE_MM2 = 0.03
 REACH_UM = 60.0
 """Pieces of a streaky stroke that are nearer than twice this belong together."""
 
+RIM_UM, RIM_DENSITY = 40.0, 0.12
+"""How far the blurred rim of a stroke reaches, and the least optical density of what belongs to it."""
+
 ABSORBS = 0.05
 """Optical density."""
 
@@ -45,11 +48,13 @@ class Ink:
         loose: what may be this ink.
         strict: what must be.
         share: least part of a stroke that is strict.
+        thin: what the blurred rim of a stroke on glass looks like; pale stain may, too.
     """
 
     loose: Rule
     strict: Rule
     share: float
+    thin: Rule
 
 
 INKS = {
@@ -57,21 +62,25 @@ INKS = {
         loose=lambda r, g, b: (np.minimum(r, b) > 0.3) & (r > 0.52 * np.maximum(g, b)) & (b > 0.64 * g),
         strict=lambda r, g, b: (np.minimum(r, b) > 0.6) & (r > 0.55 * np.maximum(g, b)) & (b > 0.65 * g),
         share=0.1,
+        thin=lambda r, g, b: np.maximum(np.maximum(r, g), b) < 1.4 * np.minimum(np.minimum(r, g), b),
     ),
     "red": Ink(
         loose=lambda r, g, b: (g > 0.24) & (r < 0.33 * g) & (b > 0.62 * g),
         strict=lambda r, g, b: (g > 0.4) & (r < 0.13 * g) & (b > 0.62 * g),
         share=0.02,
+        thin=lambda r, g, b: (r < 0.35 * g) & (b > 0.66 * g),
     ),
     "green": Ink(
         loose=lambda r, g, b: (r - g > 0.06) & (b > 0.6 * g),
         strict=lambda r, g, b: (r - g > 0.12) & (b > 0.7 * g),
         share=0.1,
+        thin=lambda r, g, b: (r > 1.1 * g) & (b > 0.6 * g),
     ),
     "blue": Ink(
         loose=lambda r, g, b: (r - g > 0.06) & (b <= 0.6 * g),
         strict=lambda r, g, b: (r - g > 0.12) & (b <= 0.6 * g),
         share=0.1,
+        thin=lambda r, g, b: (r > 1.1 * g) & (b <= 0.6 * g),
     ),
 }
 
@@ -85,6 +94,26 @@ def find_ink(picture: Picture) -> NDArray[np.uint8]:
         if strokes.any() and not _is_stain(strokes, small):
             labels[strokes] = number
     return picture.enlarge(labels)
+
+
+def find_rims(picture: Picture, ink: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The blurred rims of strokes, bool (h, w): no ink to be measured, but no tissue either.
+
+    Args:
+        ink: of the same picture, as `find_ink` gives it.
+    """
+    if not ink.any():
+        return np.zeros(ink.shape, bool)
+    small = picture.half
+    red, green, blue = small.density
+    absorbs = np.maximum(np.maximum(red, green), blue) > RIM_DENSITY
+    reach = 2 * round(RIM_UM / picture.spacing) + 1
+    rims = np.zeros(ink.shape, bool)
+    for number, colour in enumerate(COLOURS, start=1):
+        if (ink == number).any():
+            thin = picture.enlarge(INKS[colour].thin(red, green, blue) & absorbs)
+            rims |= ndimage.maximum_filter(ink == number, reach) & thin
+    return np.asarray(rims & (ink == 0))
 
 
 def _strokes(ink: Ink, density: Planes, spacing: float) -> NDArray[np.bool_]:
