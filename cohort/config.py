@@ -15,11 +15,12 @@ from ..identity import How
 from ..radiology.choice import Asked
 from ..spec import Spec, differences
 from ..stain.spec import StainSpec
-from ..tiling.spec import PatchSpec
+from ..tiling.spec import PatchSpec, QualitySpec, TissueSpec
 
 FILE = "slidestream.yaml"
-MAY_CHANGE = frozenset({"identity", "max_unreadable"})
-"""What a run folder may go on with otherwise than it began: it changes no store, only which are kept."""
+MAY_CHANGE = frozenset({"identity", "max_unreadable", "roi"})
+"""What a run folder may go on with otherwise than it began: it changes no store, only which are kept. Of
+regions (`roi`) it is not the place that counts but what was drawn, which each store records."""
 VOLUME_PATCH = PatchSpec(size_px=64, spacing=3000.0, overlap=0.5)
 """Volumes by default: 64 px at 3 mm, a field of view of 192 mm, which body CT and MR both resolve."""
 
@@ -38,6 +39,10 @@ class RunConfig(Spec):
         identity: how the content of large files is known again: "fast" samples them, "full" reads all.
         stain: how the patches of slides are normalised before they are encoded; None for not at all.
         precision: in which a foundation model computes, "fp32", "bf16" or "fp16".
+        tissue: how tissue is found on slides.
+        quality: which patches of slides are excluded for their quality.
+        roi: a GeoJSON file, or a folder of them, with what a person drew on slides; empty for none.
+        roi_class: of the regions that limit tissue, the one class that counts; empty for all.
     """
 
     encoder: str = "texture"
@@ -49,6 +54,10 @@ class RunConfig(Spec):
     identity: How = "fast"
     stain: StainSpec | None = None
     precision: str = "fp32"
+    tissue: TissueSpec = field(default_factory=TissueSpec)
+    quality: QualitySpec = field(default_factory=QualitySpec)
+    roi: str = ""
+    roi_class: str = ""
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16", "fp16"):

@@ -25,6 +25,7 @@ from .failure import coded
 from .interrupt import uninterrupted
 from .job import FAILED, Job, Outcome, open_source, stored
 from .reading import Feed, Prepared, read_here, stain_attributes
+from .regions import tissue_attributes
 
 if TYPE_CHECKING:
     from ..stain.table import ColourTable
@@ -140,6 +141,8 @@ def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, An
         "encoder": card.to_dict(),
         "precision": job.config.precision,
         **stain_attributes(job.config, prepared.source["kind"], prepared.stain),
+        **tissue_attributes(job.config, job.input),
+        "quality": prepared.quality.to_dict() if prepared.quality else None,
         "software": software(),
         "background": prepared.background,
     }

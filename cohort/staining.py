@@ -38,7 +38,7 @@ def fit_input(item: Input, config: RunConfig, method: str) -> StainFit:
     with open_source(item, config.scaling) as source:
         if isinstance(source, Volume):
             raise UsageError(f"{item.slide_id} is a volume, which has no stain.")
-        grid, _, look = patches_of(source, config.patch)
+        grid, _, look = patches_of(source, config.patch, config.tissue)
         if not len(grid):
             raise StainUnfit(f"No tissue was found on {item.slide_id}.", "Name another slide as the target.")
         return fit_slide(method, Tissue(source, grid, look.background), Reading(config.patch.size_px))

@@ -36,7 +36,7 @@ class Store:
         return self.read("coords")
 
     def status(self) -> NDArray[np.uint8]:
-        """Per patch (N,): 0 ok, 1 unreadable, 2 outside the scanned area."""
+        """Per patch (N,): 0 ok, 1 unreadable, 2 outside the scanned area, 3 excluded for pen, 4 for blur."""
         return self.read("status")
 
     def tissue(self) -> NDArray[np.float16]:

@@ -82,8 +82,8 @@ class Picture:
     @cached_property
     def half(self) -> Picture:
         """The picture at twice the default spacing of masks, or coarser: enough for strokes and textures."""
-        factor = round(HALF_UM / self.spacing)
-        if factor < 2 or min(self.scanned.shape) < factor:
+        factor = self._factor
+        if factor == 1:
             return self
         rgb = np.asarray(Image.fromarray(self.rgb).reduce(factor))
         scanned = np.asarray(Image.fromarray(self.scanned.astype(np.uint8) * 255).reduce(factor)) >= 128
@@ -96,6 +96,11 @@ class Picture:
 
     def enlarge(self, small: NDArray[T]) -> NDArray[T]:
         """Values on the pixels of `half` as values on those of this picture."""
-        factor = -(-self.scanned.shape[0] // small.shape[0])
         height, width = self.scanned.shape
-        return small.repeat(factor, 0).repeat(factor, 1)[:height, :width]
+        return small.repeat(self._factor, 0).repeat(self._factor, 1)[:height, :width]
+
+    @property
+    def _factor(self) -> int:
+        """How many px of this picture a px of `half` is wide."""
+        height, width = self.scanned.shape
+        return max(1, min(int(HALF_UM / self.spacing + 0.5), int(height), int(width)))

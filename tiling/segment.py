@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import NotBrightfield, NotFluorescence
-from .ink import find_ink
+from .ink import find_ink, find_rims
 from .picture import Picture
 from .segmenters import BY_NAME
 from .spec import TissueSpec
+
+FIELD = 0.5
 
 Field = Literal["bright", "dark"]
 
@@ -43,8 +45,8 @@ def segment(picture: Picture, spec: TissueSpec) -> Segmentation:
     nothing = np.zeros(picture.scanned.shape, np.uint8)
     if not picture.scanned.any():
         return Segmentation(nothing > 0, nothing, field)
-    ink = find_ink(picture) if field == "bright" else nothing
-    clear = picture.scanned & (ink == 0)
+    ink = find_ink(picture) if spec.ink and field == "bright" else nothing
+    clear = picture.scanned & (ink == 0) & ~find_rims(picture, ink)
     mask = clean(BY_NAME[spec.segmenter](picture) & clear, picture.spacing, spec)
     return Segmentation(mask & clear, ink, field)
 
@@ -57,8 +59,11 @@ def clean(mask: NDArray[np.bool_], spacing: float, spec: TissueSpec) -> NDArray[
     framed = _shrunk(_grown(framed, close), close)
     mask = framed[close : close + mask.shape[0], close : close + mask.shape[1]]
     mask = _grown(_shrunk(mask, open_), open_)
-    mask = _without_small(mask, spec.min_fragment_mm2 / pixel_mm2)
-    return ~_without_small(~mask, spec.max_hole_mm2 / pixel_mm2)
+    # A piece that fills half of a small field is cut off by its edges: it is larger than is seen.
+    mask = _without_small(mask, min(spec.min_fragment_mm2 / pixel_mm2, FIELD * mask.size))
+    # Glass at the edge belongs to the glass beyond, however little of it is seen: it is no hole.
+    glass = np.pad(~mask, 1, constant_values=True)
+    return ~_without_small(glass, spec.max_hole_mm2 / pixel_mm2)[1:-1, 1:-1]
 
 
 def _without_small(mask: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:

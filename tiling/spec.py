@@ -57,6 +57,8 @@ class TissueSpec(Spec):
         open_um: threads and specks thinner than twice this are dropped.
         min_fragment_mm2: least area of a piece of tissue.
         max_hole_mm2: holes up to this area are filled, larger ones kept.
+        ink: whether pen is looked for and kept out of tissue; false for green or blue stains that are
+            taken for pen.
     """
 
     segmenter: str = "auto"
@@ -66,6 +68,7 @@ class TissueSpec(Spec):
     open_um: float = 12.0
     min_fragment_mm2: float = 0.02
     max_hole_mm2: float = 0.02
+    ink: bool = True
 
     def __post_init__(self) -> None:
         if self.segmenter not in SEGMENTERS:

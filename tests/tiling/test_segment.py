@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 
 from slidestream.errors import NotBrightfield, NotFluorescence, UsageError
@@ -121,6 +122,20 @@ def test_morphology_is_in_microns() -> None:
         assert not find(pixels, TissueSpec("otsu", min_fragment_mm2=1.2), spacing).any()
 
 
+def test_a_field_smaller_than_a_fragment_is_tissue_if_it_is_full_of_it() -> None:
+    rng = np.random.default_rng(0)
+    pixels = (PINK + rng.normal(0, 20, (16, 16, 3))).clip(0, 255).astype(np.uint8)
+    pixels[0, 0] = GLASS
+    assert find(pixels).mean() > 0.9
+
+
+def test_the_blurred_rim_of_a_pen_is_not_tissue() -> None:
+    pixels = np.tile(GLASS.astype(float), (200, 300, 1))
+    pixels[80:120] = PENS["black"]
+    soft = gaussian_filter(pixels, (3, 0, 0)).astype(np.uint8)
+    assert not find(soft).any()
+
+
 def test_unscanned_area_is_never_tissue() -> None:
     pixels, truth = painted(PINK)
     scanned = np.ones(truth.shape, bool)
@@ -202,6 +217,15 @@ def test_pen_pictures_of_histoqc(real: Callable[[str], Path], colour: str, spaci
     if colour != "black":
         stained = BY_NAME["otsu"](picture) & ~truth
         assert (labels[stained] > 0).mean() < 0.035
+
+
+def test_a_blue_stain_is_not_taken_for_blue_pen(real: Callable[[str], Path]) -> None:
+    """Methylene blue all over: blue absorbs as ink does, but has the texture of tissue."""
+    with open_slide(real("wsi/raw.dicom")) as slide:
+        look = overview(slide)
+        assert not (look.ink == COLOURS.index("blue") + 1).any()
+        assert look.mask.mean() > 0.5
+        assert not overview(slide, TissueSpec(ink=False)).ink.any()
 
 
 def test_a_field_of_immunohistochemistry_is_found(real: Callable[[str], Path]) -> None:
