@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .density import LEVEL_DENSITY, PALE, WHITE
 from .lab import from_linear, from_roots, linear, roots
 from .spec import StainFit
 
 LEVELS = 256
-REDS_AT_ONCE = 4
-"""So many planes of 256 x 256 colours are made at a time."""
-
 LARGEST = 1e100
 """No factor is larger, and none smaller than its inverse: products of three stay finite."""
 
@@ -28,8 +27,8 @@ LOOK_EVERY = 4
 BLANK = 0.01
 """A patch is blank where less of it, in a lattice of every fourth row and column, absorbs in any channel."""
 
-NewColours = Callable[[torch.Tensor], torch.Tensor]
-"""From red levels (R,) to what becomes of their colours: float64 (R, 65536, 3), 0 to 255 or beyond."""
+NewColours = Callable[[int], NDArray[np.floating[Any]]]
+"""From a level of red to what becomes of its colours, by green and blue: (256, 256, 3), 0 to 255 or beyond."""
 
 
 class ColourTable:
@@ -67,12 +66,12 @@ def apply(fit: StainFit, target: StainFit, patches: torch.Tensor) -> torch.Tenso
 @lru_cache(maxsize=1)
 def colour_table(fit: StainFit, target: StainFit) -> ColourTable:
     """The table behind `apply`: 48 MiB. The latest one is kept."""
-    mapped = _by_lab(fit, target) if fit.method == "reinhard" else _by_density(fit, target)
-    colours = torch.empty(LEVELS, LEVELS * LEVELS, 3, dtype=torch.uint8)
-    for first in range(0, LEVELS, REDS_AT_ONCE):
-        reds = torch.arange(first, first + REDS_AT_ONCE)
-        colours[reds] = mapped(reds).round_().clamp_(0, 255).to(torch.uint8)
-    return ColourTable(colours.view(-1, 3))
+    new_colours = _by_lab(fit, target) if fit.method == "reinhard" else _by_density(fit, target)
+    colours = np.empty((LEVELS, LEVELS, LEVELS, 3), np.uint8)
+    for red in range(LEVELS):  # a plane at a time stays in the processor's cache
+        plane = new_colours(red)
+        colours[red] = np.clip(np.rint(plane, out=plane), 0, 255, out=plane)
+    return ColourTable(torch.from_numpy(colours).view(-1, 3))
 
 
 def _blank(patches: torch.Tensor) -> torch.Tensor:
@@ -93,9 +92,9 @@ def _by_density(fit: StainFit, target: StainFit) -> NewColours:
     mixed = np.linalg.pinv(np.array(fit.stains)) @ scale @ np.array(target.stains)
     limit = np.log(LARGEST)
     factors = np.exp((-LEVEL_DENSITY[:, None] * mixed[:, None]).clip(-limit, limit))
-    red, green, blue = torch.from_numpy(factors).unbind(0)
-    others = WHITE * (green[:, None] * blue).view(-1, 3)
-    return lambda reds: (red[reds, None] * others).sub_(1)
+    red, green, blue = factors
+    others = WHITE * (green[:, None] * blue)
+    return lambda level: red[level] * others - 1
 
 
 def _by_lab(fit: StainFit, target: StainFit) -> NewColours:
@@ -106,13 +105,12 @@ def _by_lab(fit: StainFit, target: StainFit) -> NewColours:
     bright, green_red, blue_yellow = scale.tolist()
     shift[0] += 16 * (1 - scale[0])
     up, a, b = (shift / [116, 500, 200]).tolist()
-    light = linear(torch.arange(LEVELS, dtype=torch.float64) / 255).float()
+    light = linear(np.arange(LEVELS) / 255)
 
-    def new_colours(reds: torch.Tensor) -> torch.Tensor:
-        x, y, z = roots((light[reds, None, None], light[:, None], light))
+    def new_colours(red: int) -> NDArray[np.float32]:
+        x, y, z = roots((light[red : red + 1], light[:, None], light))
         new_y = bright * y + up
         moved = green_red * (x - y) + new_y + a, new_y, blue_yellow * (z - y) + new_y - b
-        planes = [from_linear(plane).mul_(255) for plane in from_roots(moved)]
-        return torch.stack(planes, -1).view(len(reds), -1, 3)
+        return np.stack([from_linear(plane) * 255 for plane in from_roots(moved)], axis=-1)
 
     return new_colours
