@@ -9,27 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .density import LEVEL_DENSITY, PALE, WHITE
 from .lab import from_linear, from_roots, linear, roots
 from .spec import StainFit
 
 LEVELS = 256
-REDS_AT_ONCE = 4
-"""So many planes of 256 x 256 colours are made at a time."""
-
 LARGEST = 1e100
 """No factor is larger, and none smaller than its inverse: products of three stay finite."""
+
+PIXELS_AT_ONCE = 1 << 17
+"""Their places in the table stay in the processor's cache."""
 
 LOOK_EVERY = 4
 BLANK = 0.01
 """A patch is blank where less of it, in a lattice of every fourth row and column, absorbs in any channel."""
 
-NewColours = Callable[[torch.Tensor], torch.Tensor]
-"""From red levels (R,) to what becomes of their colours: float64 (R, 65536, 3), 0 to 255 or beyond."""
+NewColours = Callable[[int], NDArray[np.floating[Any]]]
+"""From a level of red to what becomes of its colours, (256, 256, 3) by green and blue; may leave 0 to 255."""
 
 
 class ColourTable:
@@ -46,9 +48,13 @@ class ColourTable:
         """Patches uint8 (B, H, W, 3), on any device, in new colours; blank ones as they are."""
         if patches.device != self.colours.device:
             self.colours = self.colours.to(patches.device)
-        red, green, blue = patches.reshape(-1, 3).unbind(1)
-        place = (red.int() << 16).bitwise_or_(green.int() << 8).bitwise_or_(blue)
-        coloured = self.colours.index_select(0, place).view(patches.shape)
+        pixels = patches.reshape(-1, 3)
+        coloured = torch.empty_like(pixels)
+        at_once = PIXELS_AT_ONCE if patches.device.type == "cpu" else max(1, len(pixels))
+        for first in range(0, len(pixels), at_once):
+            some = slice(first, first + at_once)
+            torch.index_select(self.colours, 0, _places(pixels[some]), out=coloured[some])
+        coloured = coloured.view(patches.shape)
         blank = _blank(patches)
         coloured[blank] = patches[blank]
         return coloured
@@ -67,12 +73,18 @@ def apply(fit: StainFit, target: StainFit, patches: torch.Tensor) -> torch.Tenso
 @lru_cache(maxsize=1)
 def colour_table(fit: StainFit, target: StainFit) -> ColourTable:
     """The table behind `apply`: 48 MiB. The latest one is kept."""
-    mapped = _by_lab(fit, target) if fit.method == "reinhard" else _by_density(fit, target)
-    colours = torch.empty(LEVELS, LEVELS * LEVELS, 3, dtype=torch.uint8)
-    for first in range(0, LEVELS, REDS_AT_ONCE):
-        reds = torch.arange(first, first + REDS_AT_ONCE)
-        colours[reds] = mapped(reds).round_().clamp_(0, 255).to(torch.uint8)
-    return ColourTable(colours.view(-1, 3))
+    new_colours = _by_lab(fit, target) if fit.method == "reinhard" else _by_density(fit, target)
+    colours = np.empty((LEVELS, LEVELS, LEVELS, 3), np.uint8)
+    for red in range(LEVELS):  # a plane at a time stays in the processor's cache
+        plane = new_colours(red)
+        colours[red] = np.clip(np.rint(plane, out=plane), 0, 255, out=plane)
+    return ColourTable(torch.from_numpy(colours).view(-1, 3))
+
+
+def _places(pixels: torch.Tensor) -> torch.Tensor:
+    """Where pixels, uint8 (N, 3), stand in the table: int32 (N,)."""
+    red, green, blue = pixels.unbind(1)
+    return (red.int() << 16).bitwise_or_(green.int() << 8).bitwise_or_(blue)
 
 
 def _blank(patches: torch.Tensor) -> torch.Tensor:
@@ -93,9 +105,9 @@ def _by_density(fit: StainFit, target: StainFit) -> NewColours:
     mixed = np.linalg.pinv(np.array(fit.stains)) @ scale @ np.array(target.stains)
     limit = np.log(LARGEST)
     factors = np.exp((-LEVEL_DENSITY[:, None] * mixed[:, None]).clip(-limit, limit))
-    red, green, blue = torch.from_numpy(factors).unbind(0)
-    others = WHITE * (green[:, None] * blue).view(-1, 3)
-    return lambda reds: (red[reds, None] * others).sub_(1)
+    red, green, blue = factors
+    others = WHITE * (green[:, None] * blue)
+    return lambda level: red[level] * others - 1
 
 
 def _by_lab(fit: StainFit, target: StainFit) -> NewColours:
@@ -106,13 +118,12 @@ def _by_lab(fit: StainFit, target: StainFit) -> NewColours:
     bright, green_red, blue_yellow = scale.tolist()
     shift[0] += 16 * (1 - scale[0])
     up, a, b = (shift / [116, 500, 200]).tolist()
-    light = linear(torch.arange(LEVELS, dtype=torch.float64) / 255).float()
+    light = linear(np.arange(LEVELS) / 255)
 
-    def new_colours(reds: torch.Tensor) -> torch.Tensor:
-        x, y, z = roots((light[reds, None, None], light[:, None], light))
+    def new_colours(red: int) -> NDArray[np.float32]:
+        x, y, z = roots((light[red : red + 1], light[:, None], light))
         new_y = bright * y + up
         moved = green_red * (x - y) + new_y + a, new_y, blue_yellow * (z - y) + new_y - b
-        planes = [from_linear(plane).mul_(255) for plane in from_roots(moved)]
-        return torch.stack(planes, -1).view(len(reds), -1, 3)
+        return np.stack([from_linear(plane) * 255 for plane in from_roots(moved)], axis=-1)
 
     return new_colours
