@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .options import Json
 from .output import note, say, show_json, show_table
 
@@ -23,6 +24,8 @@ def encoders(context: typer.Context, json: Json = False) -> None:
     """List the encoders; show one; fetch weights; pack weights for a machine without a network."""
     if context.invoked_subcommand is None:
         list_encoders(json)
+    elif json:
+        raise UsageError("--json belongs behind the name of the subcommand.", "As in: encoders list --json")
 
 
 @app.command("list")

@@ -113,6 +113,15 @@ def _check_precision(config: RunConfig, card: EncoderCard) -> None:
         raise UsageError(f"Encoder {card.name} computes in fp32 only.", "Leave out --precision.")
 
 
+def _check_size(config: RunConfig, card: EncoderCard) -> None:
+    size = min(config.patch.size_px, config.volume.size_px)
+    if size < card.least_px:
+        raise UsageError(
+            f"Patches of {size} px are too small for encoder {card.name}.",
+            f"Use at least {card.least_px} px.",
+        )
+
+
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:
     """Refuse a patch spacing more than 2 % away from every spacing on the card."""
     near = any(abs(config.patch.spacing / spacing - 1) <= 0.02 for spacing in card.spacings)
@@ -128,10 +137,11 @@ def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
     """Check that the encoder takes the spacing, and that the run folder, if it exists, was made alike.
 
     Raises:
-        UsageError: the encoder was not made for the spacing, or does not take the precision.
+        UsageError: the encoder was not made for the spacing or the size, or does not take the precision.
         ContractMismatch: the folder holds another configuration; each difference is named.
     """
     _check_precision(config, card)
+    _check_size(config, card)
     _check_encoder_spacing(config, card)
     path = run / FILE
     lines = _unlike(_read(path), _document(config, card)) if path.exists() else []

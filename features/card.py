@@ -32,6 +32,7 @@ class EncoderCard(Spec):
             other), "model" (the network's own), or "none".
         prefix_tokens: class and register tokens before the patch tokens.
         patch_px: recommended patch side in px.
+        least_px: smallest patch side in px that it can take.
         spacings: allowed patch spacings in µm per px, the recommended one first; empty for any.
         file: the weights within the source.
         architecture: "timm:NAME", or a name of `features.zoo.architectures`; empty without weights.
@@ -56,6 +57,7 @@ class EncoderCard(Spec):
     pooling: str = "none"
     prefix_tokens: int = 0
     patch_px: int = 224
+    least_px: int = 1
     spacings: tuple[float, ...] = ()
     file: str = ""
     architecture: str = ""

@@ -77,7 +77,7 @@ def _contradictions(store: Store, arrays: dict[str, NDArray[Any]]) -> list[Probl
         counted = attributes["counts"].get(key, 0)
         if counted != int((status == value).sum()):
             return problem("status", f"The attributes count {counted} patches as {key}.")
-    if attributes["unreadable"] != coords[status == UNREADABLE].tolist():
+    if attributes.get("unreadable") != coords[status == UNREADABLE].tolist():
         return problem("status", "The attributes list other patches as unreadable.")
     if dim and not np.array_equal(np.isnan(arrays["features"]).any(axis=1), status != OK):
         return problem("features", "Rows are NaN where the status is 0, or the reverse.")

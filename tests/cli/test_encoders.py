@@ -136,6 +136,7 @@ def test_a_wrong_spacing_is_refused_unless_forced(
     [
         (["--precision", "fp8"], "fp32, bf16 or fp16"),
         (["--precision", "bf16"], "fp32 only"),
+        (["--patch-size", "32"], "Use at least 64 px"),
     ],
 )
 def test_precisions_that_there_are_not(

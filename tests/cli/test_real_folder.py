@@ -68,8 +68,8 @@ def test_dicom_slides_at_their_own_spacing(
     ended = cli("run", *[real(f"wsi/{n}.dicom") for n in names], "-o", tmp_path / "run", *coarse)
     assert ended.code == 0
     stores = [open_store(tmp_path / f"run/embeddings/{name}.zarr") for name in names]
-    assert [store.attributes["counts"]["ok"] for store in stores] == [len(stores[0].coords())] * 3
-    assert len(stores[0].coords()) > 50
+    assert [store.attributes["counts"]["ok"] for store in stores] == [len(s.coords()) for s in stores]
+    assert len(stores[0].coords()) > 10
 
 
 def test_volumes_have_three_coordinates(cli: Cli, real: Callable[[str], Path], tmp_path: Path) -> None:
