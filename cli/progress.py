@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..cohort.job import FAILED, NO_TISSUE, Outcome
 from ..cohort.plan import Step
-from .output import visible
+from ..text import visible
 
 if TYPE_CHECKING:
     from ..mil.fit import EpochReport

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SlidestreamError, UsageError
 from .options import Inputs, Json, ReaderMemory, Roi, RoiClass, Segmenter, SlideMpp, Timeout
-from .output import note, say, show_failures, show_json, visible
+from .output import note, say, show_failures, show_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ def _write(seen: Iterable[_Seen | _Failed], out: Path, json: bool) -> None:
                 failed.append(one)
                 continue
             _write_slide(one, out)
-            sheets.add(one.picture, visible(one.slide_id), _facts(one.row))
+            sheets.add(one.picture, one.slide_id, _facts(one.row))
             rows.append(one.row)
     _report(rows, failed, out, json)
 

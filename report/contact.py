@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ..text import visible
 from .outline import save_picture
 from .page import GREY, INK, PAPER, SMALL, font
 
@@ -67,6 +68,7 @@ def _empty() -> Image.Image:
 
 
 def _cut(text: str) -> str:
+    text = visible(text)
     while font(SMALL).getlength(text) > CELL and len(text) > 4:
         text = text[:-2].rstrip("…") + "…"
     return text

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..text import visible
+
 MARGIN = 28
 GAP = 16
 BAR_WIDTH = 18
@@ -124,7 +126,7 @@ def _wrapped(text: str, size: int, page: Page) -> list[str]:
 
 
 def _shortened(page: Page) -> str:
-    text, face = page.title, font(TITLE, bold=True)
+    text, face = visible(page.title), font(TITLE, bold=True)
     while face.getlength(text) > _inner_width(page) and len(text) > 8:
         middle = len(text) // 2
         text = text[: middle - 2] + "…" + text[middle + 2 :]
