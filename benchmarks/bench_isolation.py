@@ -3,9 +3,9 @@
     python benchmarks/bench_isolation.py [SLIDE...] [--times N] [--repeats N] [--encoder E] [-o DIR] [--json]
 
 A cohort of healthy slides, each copied N times, is run whole: read by reader processes, and, as the
-reference, by threads of the process that encodes. The two take turns; the medians count, and the fastest. Starting the
-readers happens once a run, however many slides it has, and is told apart. Without SLIDE four are drawn, one
-of each layout that `slides.py` knows, into DIR, where they stay for the next time.
+reference, by threads of the process that encodes. The two take turns; the medians count, and on a busy
+machine the fastest. Starting the readers happens once a run, however many slides it has, and is told apart.
+Without SLIDE four are drawn, one of each layout that `slides.py` knows, into DIR, where they stay.
 """
 
 from __future__ import annotations
@@ -94,12 +94,8 @@ def show(encoder: str, told: dict[str, Any]) -> None:
         shares = ", ".join(f"{stage} {share:.0%}" for stage, share in found["shares"].items())
         print(f"  {way:<10}{found['median_seconds']:7.2f} s  ({each})  {shares}")
     print(f"  processes against threads: {told['ratio']:.3f} x the time, of the fastest runs")
-    print(
-        f"  {told['ratio_of_fastest']:.3f} x (the better guide on a busy machine), {told['start_seconds']:.1f} s apart"
-    )
-    print(
-        f"  for the start of the readers; {told['processor_ratio']:.3f} x the processor time, start included"
-    )
+    print(f"  {told['ratio_of_fastest']:.3f} x, {told['start_seconds']:.1f} s of starting readers apart;")
+    print(f"  {told['processor_ratio']:.3f} x the processor time, start included")
 
 
 def copy_of(slide: Path, number: int, folder: Path) -> Input:
