@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from openslide import OpenSlide, OpenSlideError, OpenSlideUnsupportedFormatError
+from PIL.ImageCms import PyCMSError
 
 from ..errors import ReadFailed, UnsupportedFormat
 from .levels import make_levels
@@ -124,7 +125,7 @@ def _profile(handle: OpenSlide) -> bytes:
     try:
         profile = handle.color_profile
         return profile.tobytes() if profile else b""
-    except (OSError, OpenSlideError):
+    except (OSError, OpenSlideError, PyCMSError):
         return DAMAGED
 
 
