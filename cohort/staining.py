@@ -13,7 +13,7 @@ from ..tiling.stream import Reading
 from .apart import answers
 from .config import Execution, RunConfig
 from .inputs import Input
-from .job import open_source
+from .job import coloured, open_source
 from .reading import patches_of
 
 
@@ -35,7 +35,8 @@ def with_target(config: RunConfig, target: Input, limits: Execution) -> RunConfi
 
 def fit_input(item: Input, config: RunConfig, method: str) -> StainFit:
     """The stain of a slide, on the patches that the configuration would read of it."""
-    with open_source(item, config.scaling) as source:
+    with open_source(item, config.scaling) as opened:
+        source = coloured(opened, config)
         if isinstance(source, Volume):
             raise UsageError(f"{item.slide_id} is a volume, which has no stain.")
         grid, _, look = patches_of(source, config.patch, config.tissue)
