@@ -30,7 +30,7 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     assert auroc(targets, two_columns(score)) == pytest.approx(expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 30))
 def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, levels: int) -> None:
     random = np.random.default_rng(seed)
