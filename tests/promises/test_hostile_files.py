@@ -28,7 +28,7 @@ def _tiff(width: int, height: int, next_ifd: int = 0, tile: int = 0) -> bytes:
 
 
 def _nested_dicom(depth: int) -> bytes:
-    """A header in explicit little endian whose referenced series (0008,1115) hold each other `depth` times."""
+    """A header whose referenced series (0008,1115) hold each other, `depth` times."""
     syntax = b"1.2.840.10008.1.2.1\0"
     meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
     length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta))
