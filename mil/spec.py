@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..spec import Spec
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class TrainSpec(Spec):
@@ -22,6 +24,9 @@ class TrainSpec(Spec):
         epochs: most passes over the training slides.
         patience: epochs without a better validation loss before training stops.
         bags_per_step: slides per optimiser step.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware multiplies it and the head
+            was measured safe. Validation and prediction are always float32.
+        cache_gb: most memory for bags that are kept between epochs, in GB of 10^9 bytes.
         bag_size: most patches of a slide used in one step, drawn afresh each time; validation and
             prediction always see whole bags.
         lr: peak learning rate of AdamW; it falls to 0 along a cosine over `epochs`.
@@ -45,6 +50,8 @@ class TrainSpec(Spec):
     patience: int = 15
     bags_per_step: int = 8
     bag_size: int = 8192
+    precision: str = "auto"
+    cache_gb: float = 4.0
     lr: float = 1e-3
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
@@ -81,5 +88,9 @@ class TrainSpec(Spec):
                 raise UsageError(
                     f"Training with {name} = {getattr(self, name)} is impossible.", "Use more than 0."
                 )
-        if not 0 <= self.dropout < 1 or self.weight_decay < 0 or self.seed < 0:
-            raise UsageError("Training needs 0 <= dropout < 1, weight_decay >= 0 and seed >= 0.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"There is no precision {self.precision!r}.", f"Known: {', '.join(PRECISIONS)}.")
+        if not 0 <= self.dropout < 1 or not self.cache_gb >= 0 or self.weight_decay < 0 or self.seed < 0:
+            raise UsageError(
+                "Training needs 0 <= dropout < 1, cache_gb >= 0, weight_decay >= 0 and seed >= 0."
+            )

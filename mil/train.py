@@ -65,7 +65,7 @@ def train(
     paths = {slide_id_of(path): path for path in list_stores(run_dir)}
     used, left_out = _match(labels, paths)
     contract, identities = _agree(open_store(paths[slide]) for slide in used.slides)
-    bags = BagCache(lambda slide: _load(paths[slide]))
+    bags = BagCache(lambda slide: _load(paths[slide]), int(spec.cache_gb * 1e9))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
     result = cross_validate(used, bags, spec, progress)
