@@ -69,10 +69,23 @@ def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | 
     Leaves the global random state as it was; equal arguments give equal weights on one device.
     """
     with _reproducible(job.seed, spec):
-        head = build_head(spec, len(job.moments.mean), job.classes)
-        head.standardise.fit(job.moments)
+        head = _fresh_head(job, spec)
         _descend(head.to(spec.device), job, load, spec, progress)
     return head.cpu().eval()
+
+
+def restore_head(job: FoldJob, weights: dict[str, torch.Tensor], spec: TrainSpec) -> Head:
+    """The head of a fold with weights that `fit_head` gave it before."""
+    with _reproducible(job.seed, spec):
+        head = _fresh_head(job, spec)
+    head.load_state_dict(weights)
+    return head.eval()
+
+
+def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
+    head = build_head(spec, len(job.moments.mean), job.classes)
+    head.standardise.fit(job.moments)
+    return head
 
 
 @contextmanager
