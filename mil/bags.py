@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from ..features.store import Store
+
+MOVED = 4096
+"""Rows that are moved at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,8 @@ class Bags:
     @staticmethod
     def of(bags: Sequence[Bags]) -> Bags:
         """Several `Bags` as one, in the given order."""
+        if len(bags) == 1:
+            return bags[0]
         counts = torch.cat([b.counts for b in bags])
         return Bags(
             features=torch.cat([b.features for b in bags]),
@@ -107,10 +114,9 @@ def bag_from_store(store: Store) -> Bags:
             f"Slide {store.slide_id} has no patch with an embedding ({len(good)} patches, none readable).",
             "Leave the slide out, or run it again with another tissue threshold.",
         )
-    features, coords = (torch.from_numpy(np.asarray(rows)) for rows in (store.features(), store.coords()))
-    if not good.all():
-        kept = torch.from_numpy(good)
-        features, coords = features[kept], coords[kept]
+    features, coords = (
+        torch.from_numpy(_only(np.asarray(rows), good)) for rows in (store.features(), store.coords())
+    )
     # The least and the greatest are NaN where any value is: ten times as fast as a look at each.
     if not all(torch.isfinite(value) for value in torch.aminmax(features)):
         raise InputError(
@@ -118,6 +124,17 @@ def bag_from_store(store: Store) -> Bags:
             "Run it again in float32: the encoder's values may be too large for float16.",
         )
     return Bags.single(features, coords)
+
+
+def _only(rows: NDArray[Any], good: NDArray[np.bool_]) -> NDArray[Any]:
+    """The good rows, moved to the front where they are: a large slide does not fit into memory twice."""
+    if good.all():
+        return rows
+    kept = np.flatnonzero(good)
+    for start in range(0, len(kept), MOVED):
+        block = kept[start : start + MOVED]
+        rows[start : start + len(block)] = rows[block]
+    return rows[: len(kept)]
 
 
 def _sampled(bag: Bags, most: int, draw: torch.Generator | None) -> Bags:
