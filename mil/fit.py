@@ -14,6 +14,7 @@ from torch import nn
 from .bags import Bags
 from .cache import LoadBag
 from .heads import Criterion, Head
+from .imbalance import balanced_criterion
 from .precision import stepping
 from .prefetch import Prefetch
 from .registry import build_head
@@ -103,7 +104,7 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
-    criterion = head.task.criterion(class_weights(job).to(spec.device))
+    criterion = balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
     draw = torch.Generator().manual_seed(job.seed)
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
@@ -188,7 +189,7 @@ def _loss(head: Head, steps: Iterable[Step], criterion: Criterion) -> float:
     return criterion(logits, targets).item()
 
 
-def class_weights(job: FoldJob) -> torch.Tensor:
-    """(C,) float32, inverse to a class's share of the training slides: all classes weigh the same."""
+def class_shares(job: FoldJob) -> torch.Tensor:
+    """(C,) float32, the share of the training slides that is of each class."""
     counts = torch.bincount(torch.tensor([target for _, target in job.train]), minlength=job.classes)
-    return (job.classes * counts / len(job.train)).reciprocal()
+    return counts / len(job.train)

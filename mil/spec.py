@@ -8,6 +8,8 @@ from ..errors import UsageError
 from ..spec import Spec
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+BAGS = ("slide", "patient")
+IMBALANCE = ("weighted", "none", "focal", "logit")
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class TrainSpec(Spec):
     Attributes:
         head: registry name.
         task: what the logits mean: "classes" without an order, or grades in order: "corn" or "link".
+        imbalance: what is done about rare classes: "weighted", "none", "focal" or "logit".
+        bag: "slide", or "patient": all slides of a patient are one bag with one label.
         folds: of the patient-grouped cross-validation; one head is kept per fold.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
@@ -42,6 +46,8 @@ class TrainSpec(Spec):
 
     head: str = "abmil"
     task: str = "classes"
+    imbalance: str = "weighted"
+    bag: str = "slide"
     folds: int = 5
     hidden: int = 128
     attention: int = 64
@@ -88,8 +94,11 @@ class TrainSpec(Spec):
                 raise UsageError(
                     f"Training with {name} = {getattr(self, name)} is impossible.", "Use more than 0."
                 )
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"There is no precision {self.precision!r}.", f"Known: {', '.join(PRECISIONS)}.")
+        for name, known in (("precision", PRECISIONS), ("bag", BAGS), ("imbalance", IMBALANCE)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"There is no {name} {getattr(self, name)!r}.", f"Known: {', '.join(known)}."
+                )
         if not 0 <= self.dropout < 1 or not self.cache_gb >= 0 or self.weight_decay < 0 or self.seed < 0:
             raise UsageError(
                 "Training needs 0 <= dropout < 1, cache_gb >= 0, weight_decay >= 0 and seed >= 0."

@@ -23,6 +23,7 @@ from .fit import FoldJob, Progress, fit_head, restore_head
 from .heads import Head
 from .labels import Labels, read_labels
 from .leaks import require_no_leak
+from .patients import each_alone, load_pooled, pool_patients
 from .spec import TrainSpec
 from .unfinished import Unfinished
 
@@ -78,8 +79,10 @@ def train(
     bags = BagCache(lambda slide: _load(paths[slide]), int(spec.cache_gb * 1e9))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
-    result = cross_validate(used, bags, spec, _keeping(unfinished, bags, spec, progress))
-    trained = Trained(result, contract, spec, identities, left_out)
+    cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    load = load_pooled(members, bags)
+    result = cross_validate(cases, load, spec, _keeping(unfinished, load, spec, progress))
+    trained = Trained(result, contract, spec, _content(members, identities), left_out)
     write_head(out_dir, trained)
     unfinished.remove()
     return TrainReport(out_dir, used.classes, trained.metrics())
@@ -116,6 +119,11 @@ def _agree(stores: Iterable[Store]) -> tuple[EmbeddingContract, dict[str, str]]:
     if contract is None:
         raise ValueError("no stores")
     return contract, identities
+
+
+def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The slides of each bag, with their content identities."""
+    return {bag: {slide: identities[slide] for slide in slides} for bag, slides in members.items()}
 
 
 def _key(labels: Labels, paths: dict[str, Path], spec: TrainSpec) -> str:
