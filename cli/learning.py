@@ -43,6 +43,13 @@ def train(
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
+    imbalance: Annotated[
+        str, typer.Option(metavar="NAME", help="For rare classes: weighted, focal, logit or none.")
+    ] = "weighted",
+    bag: Annotated[
+        str, typer.Option(metavar="NAME", help="slide; or patient: all slides of a patient are one bag.")
+    ] = "slide",
+    cache_gb: Annotated[float, typer.Option(metavar="GB", help="Memory for bags kept between epochs.")] = 4.0,
     allow_duplicates: Annotated[
         bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
     ] = False,
@@ -54,7 +61,15 @@ def train(
     from .progress import TrainProgress
 
     spec = TrainSpec(
-        head=head, task=task, folds=folds, epochs=epochs, seed=seed, allow_duplicates=allow_duplicates
+        head=head,
+        task=task,
+        imbalance=imbalance,
+        bag=bag,
+        folds=folds,
+        epochs=epochs,
+        seed=seed,
+        cache_gb=cache_gb,
+        allow_duplicates=allow_duplicates,
     )
     with TrainProgress(folds) as progress:
         report = train_heads(run, labels, out, spec, progress)
