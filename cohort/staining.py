@@ -1,20 +1,44 @@
-"""Another slide as the target that a run's slides are made to look like."""
+"""The stain of slides outside a run: of a target, and of a cohort that is only looked at."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
-from ..errors import StainUnfit, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SlidestreamError, StainUnfit, UsageError
 from ..radiology.volume import Volume
 from ..stain.sampling import Tissue, fit_slide
 from ..stain.spec import StainFit
-from ..tiling.stream import Reading
+from ..status import OK
+from ..tiling.stream import Reading, stream_patches
 from .apart import answers
 from .config import Execution, RunConfig
 from .inputs import Input
 from .job import open_source
 from .reading import patches_of
+
+LOOKED_AT = 24
+SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StainLook:
+    """A slide's stain, and some of its patches.
+
+    Attributes:
+        fit: None where it was refused.
+        refused: why, or empty.
+        patches: uint8 (P, size_px, size_px, 3), at most 24.
+    """
+
+    fit: StainFit | None
+    refused: str
+    patches: NDArray[np.uint8]
 
 
 def with_target(config: RunConfig, target: Input, limits: Execution) -> RunConfig:
@@ -33,12 +57,40 @@ def with_target(config: RunConfig, target: Input, limits: Execution) -> RunConfi
     return replace(config, stain=replace(config.stain, target=answer.value))
 
 
+def looks(
+    items: Sequence[Input], config: RunConfig, method: str, limits: Execution
+) -> Iterator[tuple[Input, StainLook | SlidestreamError]]:
+    """Each slide with its stain, or with why it cannot be read; each in a process of its own."""
+    asked = ((item, partial(look_at, item, config, method)) for item in items)
+    for item, answer in answers(asked, limits):
+        yield item, answer.error or answer.value
+
+
 def fit_input(item: Input, config: RunConfig, method: str) -> StainFit:
     """The stain of a slide, on the patches that the configuration would read of it."""
+    with _tissue_of(item, config) as tissue:
+        return fit_slide(method, tissue, Reading(config.patch.size_px))
+
+
+def look_at(item: Input, config: RunConfig, method: str) -> StainLook:
+    """The same, and patches to look at; a stain that is refused is told, not raised."""
+    with _tissue_of(item, config) as tissue:
+        reading = Reading(config.patch.size_px)
+        few = tissue.grid.sample(LOOKED_AT, SEED)
+        with closing(stream_patches(tissue.source, few, reading)) as batches:
+            patches = np.concatenate([batch.pixels[batch.status == OK] for batch in batches])
+        try:
+            return StainLook(fit_slide(method, tissue, reading), "", patches)
+        except StainUnfit as error:
+            return StainLook(None, error.cause, patches)
+
+
+@contextmanager
+def _tissue_of(item: Input, config: RunConfig) -> Iterator[Tissue]:
     with open_source(item, config.scaling) as source:
         if isinstance(source, Volume):
             raise UsageError(f"{item.slide_id} is a volume, which has no stain.")
         grid, _, look = patches_of(source, config.patch)
         if not len(grid):
-            raise StainUnfit(f"No tissue was found on {item.slide_id}.", "Name another slide as the target.")
-        return fit_slide(method, Tissue(source, grid, look.background), Reading(config.patch.size_px))
+            raise StainUnfit(f"No tissue was found on {item.slide_id}.", "Name another slide.")
+        yield Tissue(source, grid, look.background)

@@ -70,14 +70,14 @@ def _separated(method: str, od: Floats, by_macenko: Floats) -> StainFit:
 def _require_h_and_e(stains: Floats) -> None:
     """Refuse stains (2, 3) that are no haematoxylin and eosin.
 
-    Haematoxylin absorbs blue least, and more red than eosin does; eosin absorbs green most. DAB absorbs
-    blue most; the inks of pens are purer than either; grey and a single colour give one direction twice.
+    Both absorb more green than blue, and eosin more green than red. DAB absorbs blue most, and so do melanin
+    and dirt; many inks absorb hardly any green; grey and a single colour give one direction twice.
     """
-    (red, green, blue), eosin = stains
-    angle = np.degrees(np.arccos(min(1.0, float(stains[0] @ stains[1]))))
-    if blue > min(red, green) or eosin[1] < max(eosin[0], eosin[2]) or angle < MIN_ANGLE:
+    haematoxylin, eosin = stains
+    angle = np.degrees(np.arccos(min(1.0, float(haematoxylin @ eosin))))
+    if (stains[:, 2] > stains[:, 1]).any() or eosin[0] > eosin[1] or angle < MIN_ANGLE:
         raise StainUnfit(
-            f"Its two main colours absorb R, G, B as {_shown(stains[0])} and {_shown(stains[1])}, "
+            f"Its two main colours absorb R, G, B as {_shown(haematoxylin)} and {_shown(eosin)}, "
             f"{angle:.0f} degrees apart: not haematoxylin and eosin.",
             INSTEAD,
         )
