@@ -56,7 +56,7 @@ def take_turn(inputs: list[Input], encoder: str, way: str) -> Turn:
 
 def compare(inputs: list[Input], encoder: str, repeats: int) -> dict[str, list[Turn]]:
     """Every run with processes and with threads, in turns; which is first changes from round to round."""
-    process.cached_encoder(encoder, "cpu")
+    process.cached_embedder(encoder, "cpu")
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
     for number in range(repeats):
         for way in sorted(WAYS, reverse=bool(number % 2)):

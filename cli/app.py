@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SlidestreamError
 from ..features.disk import full_disk_named
-from . import again, demo, doctor, inspecting, learning, running
+from . import again, demo, doctor, encoding, inspecting, learning, pooling, running, tissue
 from .output import note
 
 INTERRUPTED = 130
@@ -33,12 +33,13 @@ app.command()(again.retry)
 app.command()(inspecting.info)
 app.command()(inspecting.status)
 app.command()(inspecting.verify)
-app.command()(inspecting.tissue)
-app.command()(inspecting.encoders)
+app.command()(tissue.tissue)
+app.add_typer(encoding.app, name="encoders")
 app.command()(doctor.doctor)
 app.command()(learning.train)
 app.command()(learning.predict)
 app.command()(learning.heatmap)
+app.command()(pooling.pool)
 
 
 def _version(wanted: bool) -> None:

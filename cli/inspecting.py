@@ -1,4 +1,4 @@
-"""Commands that look at what there is: `info`, `status`, `verify`, `tissue`, `encoders`."""
+"""Commands that look at what there is: `info`, `status`, `verify`."""
 
 from __future__ import annotations
 
@@ -103,9 +103,17 @@ def status(
         return
     show_table(
         f"{run}: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items())),
-        ("slide", "status", "patches", "unreadable", "outside", "seconds"),
+        ("slide", "status", "patches", "unreadable", "outside", "excluded", "seconds"),
         [
-            (o.slide_id, o.status.replace("_", " "), o.patches, o.unreadable, o.outside, f"{o.seconds:.1f}")
+            (
+                o.slide_id,
+                o.status.replace("_", " "),
+                o.patches,
+                o.unreadable,
+                o.outside,
+                o.excluded,
+                f"{o.seconds:.1f}",
+            )
             for o in (entry.outcome for entry in entries)
         ],
     )
@@ -131,41 +139,6 @@ def verify(run: RunFolder, json: Json = False) -> None:
             )
     if problems:
         raise typer.Exit(4)
-
-
-def tissue(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the pictures.")],
-) -> None:
-    """Draw what was taken for tissue and which patches were read, one PNG per slide."""
-    from ..features.layout import list_stores
-    from ..features.store import open_store
-    from ..report.outline import draw_outline
-
-    _require_run(run)
-    out.mkdir(parents=True, exist_ok=True)
-    paths = list_stores(run)
-    for path in paths:
-        draw_outline(open_store(path), out / path.with_suffix(".png").name)
-    say(f"{len(paths)} pictures in {out}: tissue green, patches blue, patches without an embedding red.")
-
-
-def encoders(json: Json = False) -> None:
-    """List the encoders and what they take."""
-    from ..features.encoder import card_of, encoder_names
-
-    cards = [card_of(name) for name in encoder_names()]
-    if json:
-        show_json({"encoders": [card.to_dict() for card in cards]})
-        return
-    show_table(
-        "encoders",
-        ("name", "dim", "patch px", "µm per px", "licence", "source"),
-        [
-            (c.name, c.dim, c.patch_px, ", ".join(f"{s:g}" for s in c.spacings) or "any", c.licence, c.source)
-            for c in cards
-        ],
-    )
 
 
 def _require_run(run: Path) -> None:

@@ -15,6 +15,7 @@ from .options import HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
+    from ..mil.conformal import SetSpec
     from ..mil.predict import Prediction
 
 Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
@@ -32,9 +33,19 @@ def train(
             help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
         ),
     ] = "abmil",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="classes; or corn or link where labels are grades, numbers in order.",
+        ),
+    ] = "classes",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
+    allow_duplicates: Annotated[
+        bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
@@ -42,7 +53,9 @@ def train(
     from ..mil.train import train as train_heads
     from .progress import TrainProgress
 
-    spec = TrainSpec(head=head, folds=folds, epochs=epochs, seed=seed)
+    spec = TrainSpec(
+        head=head, task=task, folds=folds, epochs=epochs, seed=seed, allow_duplicates=allow_duplicates
+    )
     with TrainProgress(folds) as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:
@@ -69,12 +82,31 @@ def predict(
         Path | None, typer.Option("-o", "--out", metavar="CSV", help="Where to write them.")
     ] = None,
     out_of_fold: OutOfFold = False,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also give sets of classes that miss the right one so often."),
+    ] = None,
+    score: Annotated[
+        str,
+        typer.Option("--set-score", metavar="NAME", help="lac, aps or ordinal; by default as the head."),
+    ] = "",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Keep the error rate within every class.")
+    ] = False,
+    largest: Annotated[
+        int, typer.Option("--largest-set", metavar="N", help="Abstain where a set holds more classes.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Grade every slide of a run folder; refused where its embeddings are not the head's."""
     failures: list[tuple[str, InputError | StoreError]] = []
     predictions = list(_predictions(run, head, out_of_fold, failures))
     rows = [_row(prediction) for prediction in predictions]
+    if error_rate is not None:
+        from ..mil.conformal import SetSpec
+
+        chosen = score or ("ordinal" if any(p.ordered for p in predictions) else "lac")
+        _add_sets(rows, predictions, head, SetSpec(error_rate, chosen, per_class, largest))
     if out is not None:
         write_table(out, list(rows[0]) if rows else ["slide"], [list(row.values()) for row in rows])
     if json:
@@ -148,6 +180,20 @@ def _row(prediction: Prediction) -> dict[str, Any]:
     for name, probability, spread in pairs:
         row |= {f"p_{name}": float(probability), f"sd_{name}": float(spread)}
     return row | {"heads": len(prediction.folds)}
+
+
+def _add_sets(rows: list[dict[str, Any]], predictions: list[Prediction], head: Path, spec: SetSpec) -> None:
+    """Give each row the columns set and abstain."""
+    from ..mil.artifact import load_head
+    from ..mil.conformal import set_of
+
+    kept = load_head(head).calibration
+    if kept is None:
+        raise UsageError(f"{head} holds no calibration: an older version wrote it.", "Train it again.")
+    for row, p in zip(rows, predictions, strict=True):
+        inside = set_of(p.probabilities, p.folds, kept, spec)
+        abstain = "yes" if len(inside) > spec.largest else "no"
+        row |= {"set": "|".join(p.classes[c] for c in inside), "abstain": abstain}
 
 
 def _failed(failures: list[tuple[str, InputError | StoreError]]) -> list[dict[str, str]]:

@@ -39,6 +39,24 @@ Timeout = Annotated[
 ReaderMemory = Annotated[
     float | None, typer.Option(metavar="GB", help="Most memory of a reader process, 0: any. [default: 4]")
 ]
+Segmenter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How tissue is found: auto, otsu, hsv, entropy, or dark for fluorescence. [default: auto]",
+    ),
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="GeoJSON as from QuPath, or a folder of SLIDE.geojson. Class Tissue takes the place of what "
+        "would be found, Ignore* is taken out, other regions limit it.",
+    ),
+]
+RoiClass = Annotated[
+    str | None, typer.Option(metavar="CLASS", help="Limit to regions of this class only. [default: any]")
+]
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
 ]

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..text import visible
+
 WIDTH_OFF_TERMINAL = 120
 
 
@@ -18,11 +20,6 @@ def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # Off a terminal rich would fold everything at 80 columns.
     return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_OFF_TERMINAL, highlight=False)
-
-
-def visible(text: str) -> str:
-    """Text without what would steer a terminal or hide in it; such characters are shown as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(line: str) -> None:

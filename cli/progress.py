@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..cohort.job import FAILED, Outcome
+from ..cohort.job import FAILED, NO_TISSUE, Outcome
 from ..cohort.plan import Step
-from .output import visible
+from ..text import visible
 
 if TYPE_CHECKING:
     from ..mil.fit import EpochReport
@@ -98,12 +98,12 @@ def _ending(outcome: Outcome) -> str:
         return f"failed, {outcome.code}: {outcome.cause}"
     if outcome.same_as:
         return f"same content as {outcome.same_as}, copied from it"
-    if not outcome.patches:
+    if outcome.status == NO_TISSUE:
         return "NO_TISSUE: no patch has enough tissue; thumbnail and mask are kept"
     lost = [
-        f"{count} {name}"
-        for name, count in (("unreadable", outcome.unreadable), ("outside", outcome.outside))
-        if count
+        f"{getattr(outcome, name)} {name}"
+        for name in ("unreadable", "outside", "excluded")
+        if getattr(outcome, name)
     ]
     return ", ".join([f"{outcome.patches} patches", *lost, f"{outcome.seconds:.1f} s"])
 

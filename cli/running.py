@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from .asking import resolve_command
 from .options import (
     BatchSize,
     Dask,
@@ -18,15 +17,16 @@ from .options import (
     Json,
     ReaderMemory,
     Readers,
+    Roi,
+    RoiClass,
+    Segmenter,
     SlideMpp,
     Timeout,
     Workers,
 )
-from .output import note, say, show_failures, show_json, show_table
+from .output import say, show_failures, show_json, show_table
 
 if TYPE_CHECKING:
-    from ..cohort.config import RunConfig
-    from ..cohort.inputs import Found
     from ..cohort.plan import Step
     from ..cohort.run import RunOrder, Summary
 
@@ -34,7 +34,8 @@ Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
 ]
 Encoder = Annotated[
-    str | None, typer.Option(help="Which encoder; see `slidestream encoders`. [default: texture]")
+    str | None,
+    typer.Option(help="A name of `slidestream encoders`, timm:NAME, or a YAML card. [default: texture]"),
 ]
 PatchSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of a patch. [default: from the encoder card]")
@@ -106,14 +107,14 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="S
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
 ]
-
-
-@dataclass(frozen=True)
-class _Ask:
-    """What the command line asks for, resolved."""
-
-    found: Found
-    config: RunConfig
+Exclude = Annotated[
+    str | None,
+    typer.Option(metavar="RULES", help="Leave out patches that show pen or are out of focus: pen,blur."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="What a foundation model computes in: fp32, bf16 or fp16."),
+]
 
 
 def run(
@@ -133,9 +134,14 @@ def run(
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     identity: Identity = None,
+    segmenter: Segmenter = None,
+    roi: Roi = None,
+    roi_class: RoiClass = None,
+    exclude: Exclude = None,
     stain: Stain = None,
     stain_target: StainTarget = None,
     allow_unnormalised: Unnormalised = None,
+    precision: Precision = None,
     workers: Workers = None,
     readers: Readers = None,
     timeout: Timeout = None,
@@ -148,7 +154,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Read, encode and store every slide and volume; skip what is done, survive what is broken."""
-    ask = _resolve(locals())
+    ask = resolve_command(locals())
     from ..cohort.config import Execution
     from ..cohort.run import RunOrder
 
@@ -180,17 +186,22 @@ def plan(
     force_spacing: Force = None,
     max_unreadable: Budget = None,
     identity: Identity = None,
+    segmenter: Segmenter = None,
+    roi: Roi = None,
+    roi_class: RoiClass = None,
+    exclude: Exclude = None,
     stain: Stain = None,
     stain_target: StainTarget = None,
     allow_unnormalised: Unnormalised = None,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
+    precision: Precision = None,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
 ) -> None:
     """Say what `run` would do and why, and do nothing."""
-    ask = _resolve(locals())
+    ask = resolve_command(locals())
     from ..cohort.config import Execution, check_config
     from ..cohort.ledger import read_entries
     from ..cohort.plan import Planner
@@ -209,52 +220,6 @@ def plan(
         ("slide", "kind", "", "why"),
         [(s.input.slide_id, s.input.kind, "to do" if s.todo else "up to date", s.reason) for s in steps],
     )
-
-
-def _resolve(given: dict[str, Any]) -> _Ask:
-    """Inputs and configuration from a command's parameters."""
-    from ..cohort.inputs import find_inputs
-    from .settings import resolve
-
-    upsampling = 1e9 if given["allow_upsampling"] else None
-    flags = {
-        "encoder": given["encoder"],
-        "patch.size_px": given["patch_size"],
-        "patch.spacing": given["mpp"],
-        "patch.overlap": given["overlap"],
-        "patch.min_tissue": given["min_tissue"],
-        "patch.padding": given["padding"],
-        "patch.max_upsampling": upsampling,
-        "volume.size_px": given["volume_px"],
-        "volume.spacing": given["volume_mm"] * 1000 if given["volume_mm"] else None,
-        "volume.padding": given["padding"],
-        "volume.max_upsampling": upsampling,
-        "scaling": given["scaling"],
-        "force_spacing": given["force_spacing"],
-        "max_unreadable": given["max_unreadable"],
-        "identity": given["identity"],
-        "stain.method": given["stain"],
-        "stain.allow_unnormalised": given["allow_unnormalised"],
-    }
-    config = resolve(given["config"], flags, given["settings"] or [])
-    if given["stain_target"]:
-        config = _with_target(config, given)
-    found = find_inputs(given["inputs"], given["slide_mpp"])
-    if found.ignored:
-        note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
-    return _Ask(found, config)
-
-
-def _with_target(config: RunConfig, given: dict[str, Any]) -> RunConfig:
-    from ..cohort.config import Execution
-    from ..cohort.inputs import find_inputs
-    from ..cohort.staining import with_target
-
-    target, *others = find_inputs([given["stain_target"]], given["slide_mpp"]).inputs
-    if others:
-        raise UsageError(f"{given['stain_target']} is {1 + len(others)} slides.", "Name one as the target.")
-    limits = Execution.given(timeout=given["timeout"], memory_gb=given["reader_memory"])
-    return with_target(config, target, limits)
 
 
 def execute(order: RunOrder, json: bool) -> None:

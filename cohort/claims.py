@@ -36,12 +36,17 @@ Owner = tuple[str, int, str]
 """Machine, process, and when that process began."""
 
 
+_held: set[tuple[Path, str]] = set()
+"""What the runs of this process hold, by run folder and slide."""
+
+
 class Claims:
     """The claims of this process in a run folder. A context manager: leaving it gives them back."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / FILE
         self._me: Owner = (socket.gethostname(), os.getpid(), _born(os.getpid()))
+        self._taken: set[str] = set()
         self._over = threading.Event()
         self._beat = threading.Thread(target=self._renew, name="claims", daemon=True)
 
@@ -57,6 +62,7 @@ class Claims:
     ) -> None:
         self._over.set()
         self._beat.join()
+        _held.difference_update({(self._path, slide_id) for slide_id in self._taken})
         with self._table() as table:
             table.execute(f"DELETE FROM claims WHERE {_OURS}", self._me)  # noqa: S608 - a constant
 
@@ -65,14 +71,23 @@ class Claims:
         with self._table() as table:
             found = table.execute("SELECT host, pid, born, beat FROM claims WHERE slide_id = ?", [slide_id])
             row = found.fetchone()
-            if row and _alive((row[0], row[1], row[2]), time.time() - row[3]):
+            if row and self._is_held(slide_id, (row[0], row[1], row[2]), time.time() - row[3]):
                 return False
             values = (slide_id, *self._me, time.time())
             table.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", values)
+            self._taken.add(slide_id)
+            _held.add((self._path, slide_id))
         return True
+
+    def _is_held(self, slide_id: str, owner: Owner, silent: float) -> bool:
+        if owner == self._me:  # a full disk may have kept an earlier run of this process from tidying
+            return (self._path, slide_id) in _held
+        return _alive(owner, silent)
 
     def give_back(self, slide_id: str) -> None:
         """The slide is done."""
+        self._taken.discard(slide_id)
+        _held.discard((self._path, slide_id))
         with self._table() as table:
             table.execute(f"DELETE FROM claims WHERE slide_id = ? AND {_OURS}", [slide_id, *self._me])  # noqa: S608
 

@@ -33,7 +33,7 @@ def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
     except ImportError as error:
         raise MissingExtra("Dask is not installed.", "pip install 'slidestream[dask]'") from error
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="5s")
     except (OSError, TimeoutError, ValueError) as error:
         raise EnvironmentProblem(
             f"No Dask scheduler answers at {address}.",

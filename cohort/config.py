@@ -15,11 +15,12 @@ from ..identity import How
 from ..radiology.choice import Asked
 from ..spec import Spec, differences
 from ..stain.spec import StainSpec
-from ..tiling.spec import PatchSpec
+from ..tiling.spec import PatchSpec, QualitySpec, TissueSpec
 
 FILE = "slidestream.yaml"
-MAY_CHANGE = frozenset({"identity", "max_unreadable"})
-"""What a run folder may go on with otherwise than it began: it changes no store, only which are kept."""
+MAY_CHANGE = frozenset({"identity", "max_unreadable", "roi"})
+"""What a run folder may go on with otherwise than it began: it changes no store, only which are kept. Of
+regions (`roi`) it is not the place that counts but what was drawn, which each store records."""
 VOLUME_PATCH = PatchSpec(size_px=64, spacing=3000.0, overlap=0.5)
 """Volumes by default: 64 px at 3 mm, a field of view of 192 mm, which body CT and MR both resolve."""
 
@@ -37,6 +38,11 @@ class RunConfig(Spec):
         max_unreadable: fraction of a slide's patches that may be unreadable before the slide fails.
         identity: how the content of large files is known again: "fast" samples them, "full" reads all.
         stain: how the patches of slides are normalised before they are encoded; None for not at all.
+        precision: in which a foundation model computes, "fp32", "bf16" or "fp16".
+        tissue: how tissue is found on slides.
+        quality: which patches of slides are excluded for their quality.
+        roi: a GeoJSON file, or a folder of them, with what a person drew on slides; empty for none.
+        roi_class: of the regions that limit tissue, the one class that counts; empty for all.
     """
 
     encoder: str = "texture"
@@ -47,8 +53,15 @@ class RunConfig(Spec):
     max_unreadable: float = 0.01
     identity: How = "fast"
     stain: StainSpec | None = None
+    precision: str = "fp32"
+    tissue: TissueSpec = field(default_factory=TissueSpec)
+    quality: QualitySpec = field(default_factory=QualitySpec)
+    roi: str = ""
+    roi_class: str = ""
 
     def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise UsageError(f"precision {self.precision!r} must be fp32, bf16 or fp16.")
         if self.scaling not in ("auto", "ct", "mr"):
             raise UsageError(f"scaling {self.scaling!r} must be auto, ct or mr.")
         if self.identity not in get_args(How):
@@ -94,6 +107,21 @@ class Execution(Spec):
         return cls.from_dict({key: value for key, value in values.items() if value is not None})
 
 
+def _check_precision(config: RunConfig, card: EncoderCard) -> None:
+    """A built-in encoder counts and compares in float32, which half of the digits would spoil."""
+    if config.precision != "fp32" and not card.architecture:
+        raise UsageError(f"Encoder {card.name} computes in fp32 only.", "Leave out --precision.")
+
+
+def _check_size(config: RunConfig, card: EncoderCard) -> None:
+    size = min(config.patch.size_px, config.volume.size_px)
+    if size < card.least_px:
+        raise UsageError(
+            f"Patches of {size} px are too small for encoder {card.name}.",
+            f"Use at least {card.least_px} px.",
+        )
+
+
 def _check_encoder_spacing(config: RunConfig, card: EncoderCard) -> None:
     """Refuse a patch spacing more than 2 % away from every spacing on the card."""
     near = any(abs(config.patch.spacing / spacing - 1) <= 0.02 for spacing in card.spacings)
@@ -109,9 +137,11 @@ def check_config(run: Path, config: RunConfig, card: EncoderCard) -> None:
     """Check that the encoder takes the spacing, and that the run folder, if it exists, was made alike.
 
     Raises:
-        UsageError: the encoder was not made for the spacing.
+        UsageError: the encoder was not made for the spacing or the size, or does not take the precision.
         ContractMismatch: the folder holds another configuration; each difference is named.
     """
+    _check_precision(config, card)
+    _check_size(config, card)
     _check_encoder_spacing(config, card)
     path = run / FILE
     lines = _unlike(_read(path), _document(config, card)) if path.exists() else []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wsi.dicom_files import RADIOLOGY, Instance, read_instance
+from ..wsi.dicom_files import RADIOLOGY, Instance, finest, instances_in, read_instance
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Series:
 def group_dicom(paths: Iterable[Path]) -> list[Series]:
     """One entry per series and folder; headers only are read.
 
-    A microscopy series is named after the file that holds its full-resolution image. A radiology
+    A microscopy series is named after the first file that holds its finest level. A radiology
     series is named after its folder where it is alone there, else after its first file. A file
     with a damaged header is an input of its own: opening it says what is wrong. A directory of other
     files (DICOMDIR) belongs to no series and is left out.
@@ -38,9 +38,14 @@ def group_dicom(paths: Iterable[Path]) -> list[Series]:
     return damaged + [_series(group, folders.count(folder) == 1) for (folder, _), group in groups.items()]
 
 
+def kind_of_folder(folder: Path) -> str:
+    """What the DICOM files directly in a folder are: "slide" or "volume"."""
+    return "slide" if any(found.whole_slide for found in instances_in(folder)) else "volume"
+
+
 def _series(members: Sequence[Instance], alone: bool) -> Series:
     if members[0].modality not in RADIOLOGY:
-        path = next((member.path for member in members if member.volume), members[0].path)
+        path = (finest(members) or members[0]).path
         return Series(path, "slide", path.stem)
     path = members[0].path
     return Series(path, "volume", path.parent.name if alone and len(members) > 1 else path.stem)

@@ -31,7 +31,7 @@ class Part(Spec):
     """One thing that a store records.
 
     Attributes:
-        name: "source", "patch", "encoder", "stain" or "software".
+        name: "source", "patch", "encoder", "stain", "tissue", "regions", "rules" or "software".
         decides: whether a difference in it makes the slide stale.
         differences: one line per leaf, `recorded != asked`.
     """
@@ -124,4 +124,6 @@ def _asked(planner: Planner, recorded: dict[str, Any], item: Input | None) -> di
     how = how_to_compare(planner.config, recorded)
     question = ask_facts(item, planner.opener, planner.config.scaling, how)
     ((_, answer),) = answers([(item, question)], planner.limits)
-    return asked | (needed_attributes(planner.config, planner.card, answer.value) if answer.value else {})
+    if not answer.value:
+        return asked
+    return asked | needed_attributes(planner.config, planner.card, answer.value, item)

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..spec import Spec
 from ..wsi.dicom_files import is_dicom
 from ..wsi.remote_bytes import url_of
-from .dicom import group_dicom
+from .dicom import group_dicom, kind_of_folder
 from .manifest import read_manifest
 from .naming import Candidate, distinct_names
 
@@ -135,7 +135,7 @@ def _from_manifest(manifest: Path) -> list[Candidate]:
     candidates = []
     for row in read_manifest(manifest):
         found = _from_files([row.path], manifest.parent) if row.path.is_file() else []
-        kind = "volume" if row.path.is_dir() else found[0].kind if found else "slide"
+        kind = found[0].kind if found else kind_of_folder(row.path) if row.path.is_dir() else "slide"
         root = Path(row.path.parts[0]) if url_of(row.path) else manifest.parent
         candidates.append(Candidate(row.path, root, kind, name=row.slide_id, mpp=row.mpp))
     return candidates

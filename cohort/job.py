@@ -16,7 +16,7 @@ from ..features.writer import unreadable
 from ..radiology.choice import Asked
 from ..radiology.volume import Volume, open_volume
 from ..spec import Spec
-from ..status import OUTSIDE
+from ..status import OUTSIDE, RULES
 from ..wsi.remote_bytes import url_of
 from ..wsi.slide import Slide, open_slide
 from .config import Execution, RunConfig
@@ -65,7 +65,7 @@ class Outcome(Spec):
 
     Attributes:
         status: "done", "no_tissue" or "failed".
-        patches: rows in the store; unreadable and outside: how many of them have no embedding.
+        patches: rows in the store; unreadable, outside and excluded: how many have no embedding for that.
         seconds: wall time that the run spent on it, without what was read ahead meanwhile.
         code, cause, fix: of the failure, else empty.
         quarantine: level-0 coordinates of the patches that could not be decoded.
@@ -77,6 +77,7 @@ class Outcome(Spec):
     patches: int = 0
     unreadable: int = 0
     outside: int = 0
+    excluded: int = 0
     seconds: float = 0.0
     code: str = ""
     cause: str = ""
@@ -88,5 +89,6 @@ class Outcome(Spec):
 def stored(slide_id: str, status: NDArray[np.uint8], coords: NDArray[Any]) -> Outcome:
     """The outcome of an input that has a store, by the status (N,) and place (N, 2|3) of its patches."""
     quarantine = tuple(tuple(corner) for corner in unreadable(status, coords))
-    ended, outside = DONE if len(status) else NO_TISSUE, int((status == OUTSIDE).sum())
-    return Outcome(slide_id, ended, len(status), len(quarantine), outside, quarantine=quarantine)
+    outside, excluded = int((status == OUTSIDE).sum()), int(np.isin(status, list(RULES.values())).sum())
+    ended = DONE if len(status) > excluded else NO_TISSUE
+    return Outcome(slide_id, ended, len(status), len(quarantine), outside, excluded, quarantine=quarantine)

@@ -25,12 +25,12 @@ FILE = "ledger.sqlite"
 FAILURES = "failures.csv"
 DAMAGED = "damaged"
 
-_VERSION = 2
+_VERSION = 3
 _TABLE = """
 CREATE TABLE IF NOT EXISTS inputs (
     slide_id TEXT PRIMARY KEY, path BLOB, kind TEXT, mpp REAL, status TEXT, patches INTEGER,
-    unreadable INTEGER, outside INTEGER, seconds REAL, code TEXT, cause TEXT, fix TEXT, quarantine TEXT,
-    same_as TEXT, updated TEXT)
+    unreadable INTEGER, outside INTEGER, excluded INTEGER, seconds REAL, code TEXT, cause TEXT, fix TEXT,
+    quarantine TEXT, same_as TEXT, updated TEXT)
 """
 _OF_INPUT = ("path", "kind", "mpp")
 _OF_OUTCOME = tuple(field.name for field in fields(Outcome))

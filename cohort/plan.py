@@ -20,6 +20,7 @@ from .inputs import Input
 from .job import FAILED, Opener, open_source
 from .ledger import DAMAGED, Entry
 from .looking import ask_facts
+from .regions import tissue_attributes
 from .twins import Twin, Twins, content_of
 
 UP_TO_DATE = "same content, same configuration, store whole"
@@ -77,7 +78,7 @@ class Planner:
         """An input with the same content, of which the store is there or will be."""
         if answer.value is None or look.input.slide_id not in twins.suspects:
             return None
-        needed = needed_attributes(self.config, self.card, answer.value)
+        needed = needed_attributes(self.config, self.card, answer.value, look.input)
         return twins.twin_of(look.input.slide_id, content_of(needed))
 
     def _in_folder(self, item: Input) -> tuple[str, dict[str, Any]]:
@@ -103,7 +104,7 @@ class Planner:
         """What about the source or the configuration differs from what the store records, or nothing."""
         if answer.error:
             return f"its file no longer opens ({answer.error.code})"
-        needed = needed_attributes(self.config, self.card, answer.value)
+        needed = needed_attributes(self.config, self.card, answer.value, look.input)
         needed["slide_id"] = look.input.slide_id
         if _sampled_only(look.attributes, answer.value):
             return "its content was only sampled when it was computed (--identity fast)"
@@ -135,7 +136,9 @@ def _identity(attributes: dict[str, Any]) -> str:
     return str(attributes.get("source", {}).get("identity", ""))
 
 
-def needed_attributes(config: RunConfig, card: EncoderCard, source: dict[str, Any]) -> dict[str, Any]:
+def needed_attributes(
+    config: RunConfig, card: EncoderCard, source: dict[str, Any], item: Input
+) -> dict[str, Any]:
     """All that a store's arrays depend on, as its attributes record it."""
     patch = config.volume if source["kind"] == "volume" else config.patch
     stain = config.stain_of(source["kind"])
@@ -144,4 +147,5 @@ def needed_attributes(config: RunConfig, card: EncoderCard, source: dict[str, An
         "patch": patch.to_dict(),
         "encoder": card.to_dict(),
         "stain": stain.to_dict() if stain else None,
+        **tissue_attributes(config, item),
     }

@@ -25,6 +25,7 @@ from .failure import coded
 from .interrupt import uninterrupted
 from .job import FAILED, Job, Outcome, open_source, stored
 from .reading import Feed, Prepared, read_here, stain_attributes
+from .regions import tissue_attributes
 
 if TYPE_CHECKING:
     from ..stain.table import ColourTable
@@ -68,7 +69,7 @@ def _silent(done: int, total: int) -> None:
 def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> Outcome:
     """Write the store of one input."""
     card = card_of(job.config.encoder)
-    embed = cached_embedder(job.config.encoder, job.execution.device) if card.dim else _no_embeddings
+    embed = _embedder(job) if card.dim else _no_embeddings
     place = store_path(job.run, job.input.slide_id)
     with feed as fed, _writer(place, fed.prepared, card.dim) as writer:
         colours = _new_colours(job, fed.prepared) if card.dim else None
@@ -88,14 +89,18 @@ def _writer(place: Path, prepared: Prepared, dim: int) -> StoreWriter:
     return StoreWriter(place, prepared.fixed, dim, prepared.resume)
 
 
+def _embedder(job: Job) -> Embed:
+    return cached_embedder(job.config.encoder, job.execution.device, job.config.precision)
+
+
 @functools.lru_cache(maxsize=2)
-def cached_embedder(name: str, device: str) -> Embed:
+def cached_embedder(name: str, device: str, precision: str = "fp32") -> Embed:
     """The encoder with what it learns of the device's memory, once per process."""
     from ..features.embedder import Embedder
     from ..features.encoder import load_encoder, resolve_device
 
     device = resolve_device(device)
-    return Embedder(load_encoder(name, device), device)
+    return Embedder(load_encoder(name, device), device, precision)
 
 
 def _new_colours(job: Job, prepared: Prepared) -> ColourTable | None:
@@ -134,7 +139,10 @@ def _attributes(job: Job, card: EncoderCard, prepared: Prepared) -> dict[str, An
         "patch": prepared.spec.to_dict(),
         "extent": list(prepared.grid.extent),
         "encoder": card.to_dict(),
+        "precision": job.config.precision,
         **stain_attributes(job.config, prepared.source["kind"], prepared.stain),
+        **tissue_attributes(job.config, job.input),
+        "quality": prepared.quality.to_dict() if prepared.quality else None,
         "software": software(),
         "background": prepared.background,
     }

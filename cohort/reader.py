@@ -96,7 +96,7 @@ class _Reader:
     def _read(self, job: Job) -> None:
         taken: deque[int] = deque()
         with job.opener(job.input, job.config.scaling) as source:
-            prepared = prepare(source, job)
+            prepared, readable = prepare(source, job)
             self.outbox.put(prepared)
             reading = reading_of(job, prepared)
 
@@ -105,7 +105,7 @@ class _Reader:
                 return self._ring.batch(taken[-1], reading.batch_size, reading.size_px)
 
             try:
-                for batch in stream_patches(source, prepared.grid, reading, take):
+                for batch in stream_patches(readable, prepared.grid, reading, take):
                     self.outbox.put(Filled(taken.popleft(), int(batch.index[0]), batch.status))
             finally:
                 for slot in taken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,15 +16,19 @@ from ..radiology.volume import Volume
 from ..spec import json_digest
 from ..stain.sampling import Tissue, fit_as_asked
 from ..stain.spec import StainFit
+from ..tiling.annotations import Annotation
 from ..tiling.grid import PatchGrid
 from ..tiling.overview import Overview, overview
-from ..tiling.spec import PatchSpec
+from ..tiling.quality import Judged, SlideQuality, slide_quality
+from ..tiling.source import Readable
+from ..tiling.spec import PatchSpec, TissueSpec
 from ..tiling.stream import PatchBatch, Reading, stream_patches
 from ..tiling.tissue import tissue_fraction
 from ..wsi.slide import Slide
 from .config import RunConfig
 from .job import Job
 from .looking import facts_of
+from .regions import regions_of, tissue_attributes
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Prepared:
         tissue: how much tissue each has, float64 (N,).
         thumbnail, footprint, background: see `Overview`.
         stain: its colours, where patches are to be normalised.
+        quality: of the slide as a whole; None for a volume.
         resume: by what the rows of a killed run are known as this one's.
         first: how many rows it left; reading begins after them.
     """
@@ -50,6 +55,7 @@ class Prepared:
     footprint: NDArray[np.uint8]
     background: str
     stain: StainFit | None
+    quality: SlideQuality | None
     resume: Resume
     first: int
 
@@ -83,29 +89,37 @@ def read_here(job: Job) -> Iterator[Feed]:
         InputError: it cannot be opened, has no plausible spacing, or no patch fits.
     """
     with job.opener(job.input, job.config.scaling) as source:
-        prepared = prepare(source, job)
-        with closing(stream_patches(source, prepared.grid, reading_of(job, prepared))) as batches:
+        prepared, readable = prepare(source, job)
+        with closing(stream_patches(readable, prepared.grid, reading_of(job, prepared))) as batches:
             yield Feed(prepared, batches)
 
 
-def prepare(source: Slide | Volume, job: Job) -> Prepared:
-    """Check the spacing, find the tissue, lay the grid.
+def prepare(source: Slide | Volume, job: Job) -> tuple[Prepared, Readable]:
+    """Check the spacing, find the tissue, lay the grid; also the source as its patches are to be read.
 
     Raises:
         SpacingTooFine, TooSmall, Unreadable: this source cannot serve the patches asked for.
+        NotBrightfield, NotFluorescence: its tissue is not for the segmenter asked for.
+        BadAnnotation: the regions drawn on it cannot be read.
         StainUnfit: its stain cannot be normalised.
     """
     spec = patch_spec(job.config, source)
-    grid, tissue, look = patches_of(source, spec)
+    drawn = regions_of(job.config.roi, job.config.roi_class, job.input)
+    grid, tissue, look = patches_of(source, spec, job.config.tissue, drawn)
     facts = facts_of(source, job.config.identity)
     asked = job.config.stain_of(facts["kind"])
     reading = Reading(spec.size_px, workers=job.execution.workers)
     stain = fit_as_asked(asked, Tissue(source, grid, look.background), reading) if asked else None
-    known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background, stain)
+    quality = None if isinstance(source, Volume) else slide_quality(look, source.spacing)
+    known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background, stain, quality)
     prepared = Prepared(*known, _resume(job, facts, spec, stain), 0)
     place = store_path(job.run, job.input.slide_id)
     dim = job.card.dim if job.card else 0
-    return replace(prepared, first=rows_to_keep(place, layouts_of(prepared.fixed, dim), prepared.resume))
+    first = rows_to_keep(place, layouts_of(prepared.fixed, dim), prepared.resume)
+    rules = job.config.quality
+    judged = rules.exclude and not isinstance(source, Volume)
+    readable = Judged(source, look, rules, spec.spacing) if judged else source
+    return replace(prepared, first=first), readable
 
 
 def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec, fit: StainFit | None) -> Resume:
@@ -113,6 +127,7 @@ def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec, fit: StainFit | No
         return Resume()
     rows_depend_on = {"source": facts, "patch": spec.to_dict(), "encoder": job.card.to_dict()}
     rows_depend_on |= stain_attributes(job.config, facts["kind"], fit)
+    rows_depend_on |= tissue_attributes(job.config, job.input)
     return Resume(json_digest(rows_depend_on), job.execution.batch_size)
 
 
@@ -127,11 +142,13 @@ def patch_spec(config: RunConfig, source: Slide | Volume) -> PatchSpec:
     return config.volume if isinstance(source, Volume) else config.patch
 
 
-def patches_of(source: Slide | Volume, spec: PatchSpec) -> tuple[PatchGrid, NDArray[np.float64], Overview]:
+def patches_of(
+    source: Slide | Volume, spec: PatchSpec, tissue: TissueSpec, drawn: Sequence[Annotation] = ()
+) -> tuple[PatchGrid, NDArray[np.float64], Overview]:
     """The patches with enough tissue, how much each has (N,), and the look at the source that says so."""
     source.check_spacing(spec.spacing, spec.max_upsampling)
     grid = PatchGrid.cover(source.bounds, source.spacing, spec)
-    look = overview(source)
+    look = overview(source, tissue, drawn)
     return *with_tissue(grid, look, spec), look
 
 

@@ -25,6 +25,8 @@ from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, open_source
 from .ledger import Entry, Ledger, absolute, outcome_of
 from .plan import Planner, Step
 from .process import process
+from .qc import FILE as QUALITY
+from .qc import write_quality
 from .readers import feeds
 from .twins import Twin, copied
 
@@ -117,6 +119,8 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
                 ledger.record(outcome, todo[outcome.slide_id].input)
                 watcher.finished(outcome)
                 outcomes.append(outcome)
+        if outcomes or not (order.run / QUALITY).exists():
+            write_quality(order.run)
     return Summary(steps, outcomes)
 
 

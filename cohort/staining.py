@@ -90,7 +90,7 @@ def _tissue_of(item: Input, config: RunConfig) -> Iterator[Tissue]:
     with open_source(item, config.scaling) as source:
         if isinstance(source, Volume):
             raise UsageError(f"{item.slide_id} is a volume, which has no stain.")
-        grid, _, look = patches_of(source, config.patch)
+        grid, _, look = patches_of(source, config.patch, config.tissue)
         if not len(grid):
             raise StainUnfit(f"No tissue was found on {item.slide_id}.", "Name another slide.")
         yield Tissue(source, grid, look.background)

@@ -23,7 +23,7 @@ from .inputs import Input
 from .interrupt import uninterrupted
 from .job import Job, Outcome, stored
 
-DEPENDS_ON = ("source", "patch", "encoder", "stain")
+DEPENDS_ON = ("source", "patch", "encoder", "stain", "tissue", "regions", "rules")
 """The attributes that a store's arrays depend on: with the same ones, they are the same."""
 
 

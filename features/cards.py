@@ -14,6 +14,7 @@ TEXTURE = EncoderCard(
     dim=183,
     input_px=224,
     patch_px=224,
+    least_px=64,
     spacings=(1.0,),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from ..errors import EnvironmentProblem
 from ..stain.table import ColourTable
 from .encoder import Encoder
 
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class Embedder:
     """An encoder on its device, and how many patches it can take at once there.
@@ -17,11 +21,14 @@ class Embedder:
     Args:
         encoder: its module already lies on the device.
         device: a torch device.
+        precision: "fp32", or "bf16" or "fp16" for what of the network can be computed so; embeddings and
+            preprocessing are float32 in any case.
     """
 
-    def __init__(self, encoder: Encoder, device: str) -> None:
+    def __init__(self, encoder: Encoder, device: str, precision: str = "fp32") -> None:
         self._encoder = encoder
         self._device = device
+        self._precision = precision
         self._at_once: int | None = None
 
     def __call__(self, pixels: NDArray[np.uint8], colours: ColourTable | None = None) -> NDArray[np.float32]:
@@ -50,8 +57,13 @@ class Embedder:
         on_device = torch.from_numpy(pixels).to(self._device)
         if colours:
             on_device = colours(on_device)
-        embedded: NDArray[np.float32] = self._encoder(on_device.permute(0, 3, 1, 2)).cpu().numpy()
+        with self._autocast():
+            embedded: NDArray[np.float32] = self._encoder(on_device.permute(0, 3, 1, 2)).cpu().numpy()
         return embedded
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        kind = torch.device(self._device).type
+        return torch.autocast(kind, DTYPES.get(self._precision), enabled=self._precision in DTYPES)
 
     def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
         if size == 1:

@@ -1,4 +1,4 @@
-"""An encoder is a card and a module; a registry names the builders. Torch is loaded with the first module."""
+"""An encoder is a card and a module; a registry names them. Torch is loaded with the first module."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from .card import EncoderCard
 from .cards import CARDS, NULL, TEXTURE
+from .zoo.registry import find_model, zoo
+from .zoo.weights import sealed, verify, weights_path
 
 if TYPE_CHECKING:
     import torch
@@ -56,33 +58,57 @@ BUILDERS: dict[str, Callable[[], Encoder]] = {"texture": build_texture, "null": 
 
 
 def encoder_names() -> list[str]:
-    """Names that `load_encoder` accepts."""
-    return list(BUILDERS)
+    """Names that `load_encoder` accepts; it also takes `timm:NAME` and the path of a YAML card."""
+    return [*BUILDERS, *zoo()]
 
 
-def card_of(name: str) -> EncoderCard:
-    """The card of an encoder; a built-in one is not loaded for it.
+def known_card(name: str) -> EncoderCard:
+    """The card of an encoder as it is published, whether or not its weights are here.
 
     Raises:
         UsageError: no such encoder; the known ones are named.
     """
-    return CARDS.get(name) or load_encoder(name).card
+    card = CARDS.get(name) or (None if name in BUILDERS else find_model(name))
+    if card is None and name not in BUILDERS:
+        raise UsageError(f"There is no encoder {name!r}.", f"Known encoders: {', '.join(encoder_names())}.")
+    return card or BUILDERS[name]().card
+
+
+def card_of(name: str) -> EncoderCard:
+    """The card of an encoder with the hash of the weights on this machine; nothing is loaded for it.
+
+    Raises:
+        UsageError: no such encoder; the known ones are named.
+        WeightsMissing: its weights are not here; the command that fetches them is named.
+        WeightsChanged: its weights are not what they were.
+    """
+    return sealed(known_card(name), asked=name)
 
 
 def load_encoder(name: str, device: str = "cpu") -> Encoder:
-    """Build an encoder by name, on a device, ready for inference.
+    """Build an encoder by name, on a device, ready for inference. Never goes to the network.
 
     Args:
+        name: one of `encoder_names`, `timm:NAME`, or the path of a YAML card.
         device: a torch device, or "auto" for the GPU if there is one.
 
     Raises:
         UsageError: no such encoder; the known ones are named.
+        WeightsMissing: its weights are not here; the command that fetches them is named.
+        WeightsChanged: its weights are not what they were.
+        EnvironmentProblem: its weights do not fit its architecture.
     """
-    if name not in BUILDERS:
-        raise UsageError(f"There is no encoder {name!r}.", f"Known encoders: {', '.join(BUILDERS)}.")
-    encoder = BUILDERS[name]()
+    encoder = BUILDERS[name]() if name in BUILDERS else _load_model(card_of(name))
     encoder.module.eval().to(resolve_device(device))
     return encoder
+
+
+def _load_model(card: EncoderCard) -> Encoder:
+    from .zoo.model import load_model
+
+    path = weights_path(card)
+    verify(card, path)
+    return Encoder(card, load_model(card, path))
 
 
 def resolve_device(name: str) -> str:

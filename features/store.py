@@ -19,7 +19,7 @@ class Store:
 
     Attributes:
         path: the store's folder.
-        attributes: schema, source, patch spec, encoder card, stain, software, counts, checksums.
+        attributes: schema, source, patch spec, encoder card, precision, stain, software, counts, checksums.
     """
 
     def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ class Store:
         return self.read("coords")
 
     def status(self) -> NDArray[np.uint8]:
-        """Per patch (N,): 0 ok, 1 unreadable, 2 outside the scanned area."""
+        """Per patch (N,): 0 ok, 1 unreadable, 2 outside the scanned area, 3 excluded for pen, 4 for blur."""
         return self.read("status")
 
     def tissue(self) -> NDArray[np.float16]:

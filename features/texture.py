@@ -24,9 +24,6 @@ from .cards import TEXTURE as CARD
 from .slicewise import slicewise
 from .texture_planes import planes_of
 
-SMALLEST_PX = 64
-"""Below this the coarsest windows do not fit into the patch."""
-
 
 def feature_names() -> tuple[str, ...]:
     """What each column of the embedding is, `group.picture.statistic`."""
@@ -44,17 +41,17 @@ def feature_names() -> tuple[str, ...]:
 class Texture(nn.Module):
     """uint8 (B, 3, H, W) on any device -> float32 (B, CARD.dim), finite for every picture.
 
-    Sides may be any from 64 px; the recommended one is 224.
+    Sides may be any from 64 px, below which the coarsest windows do not fit; the recommended one is 224.
 
     Raises:
         UsageError: a side below 64 px.
     """
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        if min(pixels.shape[-2:]) < SMALLEST_PX:
+        if min(pixels.shape[-2:]) < CARD.least_px:
             raise UsageError(
                 f"Patches of {pixels.shape[-1]} x {pixels.shape[-2]} px are too small for encoder texture.",
-                f"Use at least {SMALLEST_PX} px.",
+                f"Use at least {CARD.least_px} px.",
             )
         if not len(pixels):
             return torch.empty(0, CARD.dim, device=pixels.device)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..status import OK, OUTSIDE, UNREADABLE
+from ..status import NAMES, OK, UNREADABLE
 from .layout import CRC_BYTES, ArrayLayout, array_layouts, row_bytes, slide_id_of
 from .store import Store, open_store
 from .writer import metadata_digest
@@ -73,10 +73,11 @@ def _contradictions(store: Store, arrays: dict[str, NDArray[Any]]) -> list[Probl
         if found is None or found.shape != layout.shape:
             return problem(layout.name, f"The array should have shape {layout.shape}.")
     attributes = store.attributes
-    for key, value in (("ok", OK), ("unreadable", UNREADABLE), ("outside", OUTSIDE)):
-        if attributes["counts"][key] != int((status == value).sum()):
-            return problem("status", f"The attributes count {attributes['counts'][key]} patches as {key}.")
-    if attributes["unreadable"] != coords[status == UNREADABLE].tolist():
+    for value, key in NAMES.items():
+        counted = attributes["counts"].get(key, 0)
+        if counted != int((status == value).sum()):
+            return problem("status", f"The attributes count {counted} patches as {key}.")
+    if attributes.get("unreadable") != coords[status == UNREADABLE].tolist():
         return problem("status", "The attributes list other patches as unreadable.")
     if dim and not np.array_equal(np.isnan(arrays["features"]).any(axis=1), status != OK):
         return problem("features", "Rows are NaN where the status is 0, or the reverse.")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import EnvironmentProblem
 from ..spec import json_digest
-from ..status import OK, OUTSIDE, UNREADABLE
+from ..status import NAMES, OK, UNREADABLE
 from . import disk
 from .layout import ArrayLayout, array_layouts, array_metadata, group_metadata
 from .rows import RowFile, rows_on_disk
@@ -219,5 +219,4 @@ def unreadable(status: NDArray[np.uint8], coords: NDArray[Any]) -> list[list[int
 
 
 def _counts(status: NDArray[np.uint8]) -> dict[str, int]:
-    names = (("ok", OK), ("unreadable", UNREADABLE), ("outside", OUTSIDE))
-    return {name: int((status == value).sum()) for name, value in names}
+    return {name: int((status == value).sum()) for value, name in NAMES.items()}

@@ -1,7 +1,7 @@
 """A head folder: everything a prediction needs, as JSON, CSV and safetensors.
 
 HEAD/
-  head.json              contract, train spec, classes, folds by slide, sha256 of the weights
+  head.json              contract, train spec, classes, folds by slide, calibration, sha256 of the weights
   fold-<k>.safetensors   weights of the head that never saw fold k
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
   metrics.json           metrics of the heads and of the linear probe, slides left out
@@ -23,8 +23,10 @@ from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
 from ..table import write_table
+from .calibration import Calibration
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
+from .decision import decide
 from .heads import Head
 from .registry import build_head
 from .spec import TrainSpec
@@ -77,6 +79,7 @@ class TrainedHead:
         spec: how they were trained.
         fold_of_slide, fold_of_identity: the fold that held a training slide out, by slide_id and by
             content, so that a renamed slide is recognised.
+        calibration: None where the folder was written before there was one.
     """
 
     heads: tuple[Head, ...]
@@ -85,6 +88,15 @@ class TrainedHead:
     spec: TrainSpec
     fold_of_slide: dict[str, int]
     fold_of_identity: dict[str, int]
+    calibration: Calibration | None
+
+    def temperature(self, folds: tuple[int, ...]) -> float:
+        """Of predictions by the heads of these folds: of one alone, which held the slide out, its own."""
+        if self.calibration is None:
+            return 1.0
+        if len(folds) == 1:
+            return self.calibration.fold_temperatures[folds[0]]
+        return self.calibration.temperature
 
 
 def require_new(folder: Path) -> None:
@@ -111,7 +123,7 @@ def write_head(folder: Path, trained: Trained) -> None:
             (beside / _weights_name(number)).write_bytes(blob)
         _write_json(beside / "head.json", _document(trained, weights))
         _write_json(beside / "metrics.json", trained.metrics())
-        _write_predictions(beside / "predictions.csv", trained.result)
+        _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -153,6 +165,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
 def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
+    kept = document.get("calibration")
     return TrainedHead(
         heads=tuple(_read_heads(folder, document, spec)),
         classes=tuple(document["classes"]),
@@ -160,6 +173,7 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
         spec=spec,
         fold_of_slide={slide: known["fold"] for slide, known in document["slides"].items()},
         fold_of_identity={known["identity"]: known["fold"] for known in document["slides"].values()},
+        calibration=None if kept is None else Calibration.from_dict(kept),
     )
 
 
@@ -171,6 +185,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
         "classes": list(result.labels.classes),
+        "calibration": result.calibration.to_dict(),
         "slides": {slide: {"fold": k, "identity": trained.identities[slide]} for slide, k in folds},
         "weights": [hashlib.sha256(blob).hexdigest() for blob in weights],
         "metrics": trained.metrics(),
@@ -204,11 +219,12 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_predictions(path: Path, result: CrossValidation) -> None:
-    classes = result.labels.classes
+def _write_predictions(path: Path, result: CrossValidation, ordered: bool) -> None:
+    classes, decided = result.labels.classes, decide(result.probabilities, ordered)
     columns = ["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)]
+    columns_of = result.labels.entries, result.fold, decided, result.probabilities
     rows = (
-        [e.slide, e.patient, e.label, fold, classes[int(p.argmax())], *(f"{v:.9g}" for v in p)]
-        for e, fold, p in zip(result.labels.entries, result.fold, result.probabilities, strict=True)
+        [e.slide, e.patient, e.label, fold, classes[c], *(f"{v:.9g}" for v in p)]
+        for e, fold, c, p in zip(*columns_of, strict=True)
     )
     write_table(path, columns, rows)

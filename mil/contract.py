@@ -10,7 +10,7 @@ from ..features.card import EncoderCard
 from ..spec import Spec, differences
 
 # Facts about an encoder that can change while every embedding stays the same.
-DESCRIPTIVE = ("source", "licence", "gated", "patch_px", "spacings")
+DESCRIPTIVE = ("source", "file", "licence", "gated", "patch_px", "spacings", "facts")
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class EmbeddingContract(Spec):
     Of the patch spec only the side in px and the spacing count: they decide what the encoder is
     shown. Overlap, tissue threshold, padding and the upsampling limit decide which patches are in a
     bag; a bag is a set whose size and sampling differ from slide to slide anyway, so a head may
-    meet bags that were sampled otherwise. Of the encoder card everything counts except where the
-    weights came from, their licence, and the recommended patch and spacings.
+    meet bags that were sampled otherwise. Of the encoder card everything counts, the hash of the weights
+    above all, except where they came from, their licence, and the recommended patch and spacings.
 
     Attributes:
         kind: "slide" or "volume".

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from .bags import Bags
 from .baseline import linear_probe
 from .cache import LoadBag
+from .calibration import Calibration, OutOfFold, calibrate
 from .fit import FoldJob, Progress, fit_head
 from .heads import Head
 from .labels import Labels
@@ -29,14 +31,16 @@ class CrossValidation:
         labels: S slides, in the order of the rows below.
         fold: (S,) the fold that held each slide out.
         heads: one per fold.
-        probabilities: (S, C) out-of-fold, of the heads.
+        calibration: temperatures, and what they were learned from.
+        probabilities: (S, C) out-of-fold, of the heads, calibrated by the other folds.
         probe: (S, C) out-of-fold, of the linear probe.
-        metrics: "head" and "linear_probe", each with every metric.
+        metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric.
     """
 
     labels: Labels
     fold: NDArray[np.int64]
     heads: tuple[Head, ...]
+    calibration: Calibration
     probabilities: NDArray[np.float64]
     probe: NDArray[np.float64]
     metrics: dict[str, dict[str, Estimate]]
@@ -54,29 +58,35 @@ def cross_validate(
         progress: told of every epoch.
 
     Raises:
-        UsageError: the labels cannot be split as the spec asks.
+        UsageError: the labels cannot be split as the spec asks, or have no order and its task needs one.
     """
+    if spec.ordered and not labels.ordered:
+        raise UsageError(
+            f"Task {spec.task} needs grades, and the order of {', '.join(labels.classes)} is not known.",
+            "Write grades as numbers, or use the task classes.",
+        )
     fold = assign_folds(labels, spec.folds, spec.seed)
     validation = [_validation_of(labels, fold, number, spec) for number in range(spec.folds)]
     moments = [Moments.of_bag(load(slide)) for slide in labels.slides]
     jobs = _jobs(labels, fold, validation, moments, spec)
     heads = tuple(fit_head(job, load, spec, progress) for job in jobs)
-    probabilities = np.stack(
+    raw = np.stack(
         [probabilities_of(heads[k], load(slide)) for slide, k in zip(labels.slides, fold, strict=True)]
     )
+    calibration = calibrate(OutOfFold(labels.patients, fold, labels.targets, raw))
+    probabilities = np.array(calibration.probabilities)
     probe = linear_probe(torch.stack([m.mean for m in moments]).numpy(), labels.targets, fold)
     metrics = {
-        name: evaluate(Predicted(labels.patients, labels.targets, p), spec.bootstrap, spec.seed)
-        for name, p in (("head", probabilities), ("linear_probe", probe))
+        name: evaluate(Predicted(labels.patients, labels.targets, p, spec.ordered), spec.bootstrap, spec.seed)
+        for name, p in (("head", probabilities), ("head_uncalibrated", raw), ("linear_probe", probe))
     }
-    return CrossValidation(labels, fold, heads, probabilities, probe, metrics)
+    return CrossValidation(labels, fold, heads, calibration, probabilities, probe, metrics)
 
 
 @torch.inference_mode()
 def probabilities_of(head: Head, bag: Bags) -> NDArray[np.float64]:
-    """(C,) class probabilities of a single bag."""
-    logits: torch.Tensor = head(bag).logits
-    return logits.double().softmax(1)[0].numpy()
+    """(C,) class probabilities of a single bag, not calibrated."""
+    return head.task.probabilities(head(bag).logits)[0].numpy()
 
 
 def _validation_of(

@@ -12,7 +12,7 @@ from torch import nn
 
 from .bags import Bags
 from .cache import LoadBag
-from .heads import Head
+from .heads import Criterion, Head
 from .registry import build_head
 from .spec import TrainSpec
 from .standardise import Moments
@@ -78,7 +78,7 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
-    criterion = nn.CrossEntropyLoss(class_weights(job)).to(spec.device)
+    criterion = head.task.criterion(class_weights(job).to(spec.device))
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
         train_loss = _train_epoch(
@@ -98,7 +98,7 @@ def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress:
 def _train_epoch(
     head: Head,
     steps: Iterator[tuple[Bags, torch.Tensor]],
-    criterion: nn.Module,
+    criterion: Criterion,
     optimiser: torch.optim.Optimizer,
     max_grad_norm: float,
 ) -> float:
@@ -126,15 +126,14 @@ def _steps(
 
 @torch.inference_mode()
 def validation_loss(
-    head: Head, slides: Sequence[tuple[str, int]], load: LoadBag, criterion: nn.Module
+    head: Head, slides: Sequence[tuple[str, int]], load: LoadBag, criterion: Criterion
 ) -> float:
     """Mean over slides, each bag whole and alone, weighted as the criterion weighs classes."""
     head.eval()
     device = head.standardise.mean.device
     logits = torch.cat([head(load(slide).to(device)).logits for slide, _ in slides])
     targets = torch.tensor([target for _, target in slides], device=device)
-    loss: torch.Tensor = criterion(logits, targets)
-    return loss.item()
+    return criterion(logits, targets).item()
 
 
 def class_weights(job: FoldJob) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 
 from .bags import Bags
 from .standardise import Standardiser
+from .tasks import Task
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Loss of logits (B, C) for targets (B, ...)."""
@@ -40,10 +41,12 @@ class Head(nn.Module, ABC):
         order_matters: whether logits depend on the order of a bag's patches, as they do where the
             published network lays them out in that order.
         takes_classes_only: whether its loss needs targets that are class indices.
+        task: what the logits mean; set by whoever builds the head for one.
     """
 
     order_matters: ClassVar[bool] = False
     takes_classes_only: ClassVar[bool] = False
+    task: Task
 
     def __init__(self, dim: int) -> None:
         super().__init__()

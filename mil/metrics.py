@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ..spec import Spec
+from .calibration import calibration_error
+from .decision import decide
 
 Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 
@@ -44,14 +47,49 @@ def auroc(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> flo
     return float(np.mean([_rank_auroc(targets == c, probabilities[:, c]) for c in positive]))
 
 
-def balanced_accuracy(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    """Mean over classes of the share of slides (S,) whose greatest probability (S, C) is right."""
+def balanced_accuracy(
+    targets: NDArray[np.int64], probabilities: NDArray[np.float64], ordered: bool = False
+) -> float:
+    """Mean over classes of the share of slides (S,) whose class by probabilities (S, C) is right."""
     slides = np.bincount(targets)
-    right = np.bincount(targets, weights=probabilities.argmax(1) == targets)
+    right = np.bincount(targets, weights=decide(probabilities, ordered) == targets)
     return float((right[slides > 0] / slides[slides > 0]).mean())
 
 
-METRICS: dict[str, Metric] = {"auroc": auroc, "balanced_accuracy": balanced_accuracy}
+def quadratic_kappa(
+    targets: NDArray[np.int64], probabilities: NDArray[np.float64], ordered: bool = False
+) -> float:
+    """Agreement beyond chance of targets (S,) with the classes given, distances squared: Cohen, 1968.
+
+    1 is perfect, 0 is chance. It takes classes as equally spaced steps in their order, and means little
+    where that order means nothing. 0 where both sides hold one and the same class only.
+    """
+    classes = probabilities.shape[1]
+    pairs = np.bincount(targets * classes + decide(probabilities, ordered), minlength=classes**2)
+    found = pairs.reshape(classes, classes)
+    distance = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
+    by_chance = (np.outer(found.sum(1), found.sum(0)) * distance).sum() / len(targets)
+    return float(1 - (found * distance).sum() / by_chance) if by_chance else 0.0
+
+
+def brier(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Mean squared distance of probabilities (S, C) from the truth: Brier, 1950.
+
+    Summed over classes; with two classes half of that, as is usual for a positive class.
+    """
+    squares = (np.eye(probabilities.shape[1])[targets] - probabilities) ** 2
+    return float(squares.sum(1).mean() / (2 if probabilities.shape[1] == 2 else 1))
+
+
+def metrics_of(ordered: bool) -> dict[str, Metric]:
+    """Every metric by name; `ordered` says how a class is decided on."""
+    return {
+        "auroc": auroc,
+        "balanced_accuracy": partial(balanced_accuracy, ordered=ordered),
+        "quadratic_kappa": partial(quadratic_kappa, ordered=ordered),
+        "brier": brier,
+        "calibration_error": calibration_error,
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +100,20 @@ class Predicted:
         patients: (S,) patient of each slide.
         targets: (S,) class index.
         probabilities: (S, C).
+        ordered: whether classes are grades in order.
     """
 
     patients: Sequence[str]
     targets: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    ordered: bool = False
 
 
 def evaluate(predicted: Predicted, resamples: int, seed: int) -> dict[str, Estimate]:
     """Every metric with its confidence interval."""
     draws = patient_resamples(predicted, resamples, seed)
-    return {name: _estimate(metric, predicted, draws) for name, metric in METRICS.items()}
+    metrics = metrics_of(predicted.ordered)
+    return {name: _estimate(metric, predicted, draws) for name, metric in metrics.items()}
 
 
 def patient_resamples(predicted: Predicted, resamples: int, seed: int) -> list[NDArray[np.int64]]:

@@ -15,7 +15,10 @@ from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
 from .bags import Bags, bag_from_store
+from .calibration import temper
 from .contract import EmbeddingContract, require_equal
+from .decision import decide
+from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
 
@@ -27,10 +30,11 @@ class Prediction:
     Attributes:
         slide: its slide_id.
         classes: names, in the order of the probabilities.
-        fold_probabilities: (K, C) of each head that was used.
+        fold_probabilities: (K, C) of each head that was used, calibrated.
         folds: (K,) the numbers of those heads.
         attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
             NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
+        ordered: whether classes are grades in order.
     """
 
     slide: str
@@ -38,6 +42,7 @@ class Prediction:
     fold_probabilities: NDArray[np.float64]
     folds: tuple[int, ...]
     attention: NDArray[np.float32]
+    ordered: bool = False
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -51,8 +56,8 @@ class Prediction:
 
     @property
     def predicted(self) -> str:
-        """The class of greatest probability."""
-        return self.classes[int(self.probabilities.argmax())]
+        """The class of greatest probability, or the median grade."""
+        return self.classes[int(decide(self.probabilities[None], self.ordered)[0])]
 
 
 def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) -> Prediction:
@@ -74,9 +79,10 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
     probabilities, attention = _ask(head, folds, bag_from_store(store))
     good = store.status() == 0
     aligned = np.full(len(good), np.nan, dtype=np.float32)
-    column = int(probabilities.mean(0).argmax()) if attention.shape[1] > 1 else 0
+    graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
+    column = attention_column(graded, probabilities.shape[1], attention.shape[1])
     aligned[good] = attention[:, column]
-    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned)
+    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered)
 
 
 def predict_run(
@@ -116,8 +122,10 @@ def _unseen_folds(head: TrainedHead, store: Store) -> tuple[int, ...]:
 def _ask(
     head: TrainedHead, folds: tuple[int, ...], bag: Bags
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Probabilities (K, C) of each head, and attention (N, 1 or C) averaged over them."""
+    """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
     outputs = [head.heads[fold](bag) for fold in folds]
-    probabilities = torch.stack([output.logits.double().softmax(1)[0] for output in outputs])
+    asked = zip(folds, outputs, strict=True)
+    raw = torch.stack([head.heads[k].task.probabilities(o.logits)[0] for k, o in asked])
+    probabilities = temper(raw.numpy(), head.temperature(folds))
     attention = torch.stack([output.attention for output in outputs]).mean(0)
-    return probabilities.numpy(), attention.numpy()
+    return probabilities, attention.numpy()

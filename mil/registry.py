@@ -14,6 +14,7 @@ from .heads import Head
 from .multibranch import MultiBranchAbmil
 from .plain_pools import MaxPool, MeanPool
 from .spec import TrainSpec
+from .tasks import build_task
 from .transmil import TransMil
 
 Build = Callable[[TrainSpec, int, int], Head]
@@ -38,12 +39,19 @@ def head_names() -> list[str]:
     return list(BUILDERS)
 
 
-def build_head(spec: TrainSpec, dim: int, outputs: int) -> Head:
-    """A head with fresh weights for embeddings of length `dim` and so many logits.
+def build_head(spec: TrainSpec, dim: int, classes: int) -> Head:
+    """A head with fresh weights for embeddings of length `dim`, and the spec's task of so many classes.
+
+    A head whose own loss tells classes apart has a logit for each, whatever the task reads of them.
 
     Raises:
-        UsageError: no such head; the known ones are named.
+        UsageError: no such head or task; the known ones are named.
     """
     if spec.head not in BUILDERS:
         raise UsageError(f"There is no head {spec.head!r}.", f"Known heads: {', '.join(BUILDERS)}.")
-    return BUILDERS[spec.head](spec, dim, outputs)
+    task = build_task(spec.task, classes)
+    head = BUILDERS[spec.head](spec, dim, task.outputs)
+    if head.takes_classes_only and task.outputs != classes:
+        head = BUILDERS[spec.head](spec, dim, classes)
+    head.task = task
+    return head

@@ -14,6 +14,7 @@ class TrainSpec(Spec):
 
     Attributes:
         head: registry name.
+        task: what the logits mean: "classes" without an order, or grades in order: "corn" or "link".
         folds: of the patient-grouped cross-validation; one head is kept per fold.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
@@ -31,9 +32,11 @@ class TrainSpec(Spec):
         device: torch device to train on.
         threads: CPU threads of torch while training. More help only when bags are large; one gives
             the same weights on every machine of a kind and does not stall where cores are shared.
+        allow_duplicates: train although slides of different patients look the same.
     """
 
     head: str = "abmil"
+    task: str = "classes"
     folds: int = 5
     hidden: int = 128
     attention: int = 64
@@ -49,6 +52,12 @@ class TrainSpec(Spec):
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
+    allow_duplicates: bool = False
+
+    @property
+    def ordered(self) -> bool:
+        """Whether classes are grades in order."""
+        return self.task != "classes"
 
     def __post_init__(self) -> None:
         if self.folds < 2:

@@ -17,6 +17,7 @@ from .contract import EmbeddingContract, require_equal
 from .crossval import cross_validate
 from .fit import Progress
 from .labels import Labels, read_labels
+from .leaks import require_no_leak
 from .spec import TrainSpec
 
 
@@ -53,7 +54,8 @@ def train(
         progress: told of every epoch.
 
     Raises:
-        UsageError: labels that cannot be read, matched or split, or an existing `out_dir`.
+        UsageError: labels that cannot be read, matched or split, slides of two patients that are the same,
+            or an existing `out_dir`.
         ContractMismatch: stores with different encoders, patch specs or stains.
         StoreError: a store is incomplete or damaged.
     """
@@ -63,7 +65,10 @@ def train(
     paths = {slide_id_of(path): path for path in list_stores(run_dir)}
     used, left_out = _match(labels, paths)
     contract, identities = _agree(open_store(paths[slide]) for slide in used.slides)
-    result = cross_validate(used, BagCache(lambda slide: _load(paths[slide])), spec, progress)
+    bags = BagCache(lambda slide: _load(paths[slide]))
+    if not spec.allow_duplicates:
+        require_no_leak(used, identities, bags)
+    result = cross_validate(used, bags, spec, progress)
     trained = Trained(result, contract, spec, identities, left_out)
     write_head(out_dir, trained)
     return TrainReport(out_dir, used.classes, trained.metrics())

@@ -16,16 +16,20 @@ PATCH = (40, 40, 200)
 LOST = (230, 0, 0)
 
 
+def outlined(thumbnail: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The thumbnail (h, w, 3) with the outline of the tissue (h, w) in green, outside of it."""
+    edge = find_boundaries(mask, mode="outer")  # outside, so that nothing of the tissue is hidden
+    return np.where(edge[..., None], TISSUE, thumbnail).astype(np.uint8)
+
+
 def outline(store: Store) -> NDArray[np.uint8]:
     """The thumbnail with the outline of the tissue in green and every patch in blue, uint8 (h, w, 3).
 
-    Patches without an embedding (unreadable, or outside the scanned area) are red. In a volume,
-    patches of all slabs are drawn over its middle slice.
+    Patches without an embedding (unreadable, outside the scanned area, excluded by a rule) are red. In a
+    volume, patches of all slabs are drawn over its middle slice.
     """
-    thumbnail, mask = store.thumbnail(), store.mask()
-    # The boundary is drawn outside the tissue, so that nothing of the tissue is hidden.
-    picture = np.where(find_boundaries(mask, mode="outer")[..., None], TISSUE, thumbnail).astype(np.uint8)
-    sheet = Image.fromarray(picture)
+    thumbnail = store.thumbnail()
+    sheet = Image.fromarray(outlined(thumbnail, store.mask()))
     draw = ImageDraw.Draw(sheet)
     size = np.array(store.attributes["source"]["size"][:2])
     scale = np.array([thumbnail.shape[1], thumbnail.shape[0]]) / size
@@ -36,8 +40,8 @@ def outline(store: Store) -> NDArray[np.uint8]:
     return np.asarray(sheet)
 
 
-def draw_outline(store: Store, path: Path) -> None:
-    """Write `outline` as a PNG, in one step."""
+def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write a picture (h, w, 3) as a PNG, in one step."""
     beside = path.with_name(f".{path.name}.partial")
-    Image.fromarray(outline(store)).save(beside, format="PNG")
+    Image.fromarray(picture).save(beside, format="PNG")
     beside.replace(path)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..text import visible
+
 MARGIN = 28
 GAP = 16
 BAR_WIDTH = 18
@@ -57,7 +59,7 @@ def compose(page: Page) -> Image.Image:
     sheet = Image.new("RGB", (_inner_width(page) + 2 * MARGIN, total), PAPER)
     sheet.paste(Image.fromarray(page.picture), (x, y))
     draw = ImageDraw.Draw(sheet)
-    draw.text((x, MARGIN), _shortened(page), INK, _font(TITLE, bold=True))
+    draw.text((x, MARGIN), _shortened(page), INK, font(TITLE, bold=True))
     _write(draw, (x, MARGIN + _line(TITLE)), _wrapped(page.headline, TEXT, page), TEXT, INK)
     _colour_bar(sheet, page, (x + width + GAP, y))
     _scale_bar(draw, (x, below), page)
@@ -78,7 +80,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, at: tuple[int, int], page: Page) -> No
     middle = y + _line(TEXT) // 2
     draw.rectangle((x, middle - 2, x + length - 1, middle + 1), INK)
     text = f"{um / 1000:g} mm" if um >= 100 else f"{um:g} µm"
-    draw.text((x + length + 10, middle), text, INK, _font(TEXT), anchor="lm")
+    draw.text((x + length + 10, middle), text, INK, font(TEXT), anchor="lm")
 
 
 def _colour_bar(sheet: Image.Image, page: Page, at: tuple[int, int]) -> None:
@@ -91,16 +93,16 @@ def _colour_bar(sheet: Image.Image, page: Page, at: tuple[int, int]) -> None:
         level = y + round((height - 1) * (1 - tick / 100))
         draw.line((x + BAR_WIDTH, level, x + BAR_WIDTH + 4, level), INK)
         anchor = {0: "ls", 50: "lm", 100: "lt"}[tick]
-        draw.text((x + BAR_WIDTH + 8, level), str(tick), INK, _font(SMALL), anchor=anchor)
+        draw.text((x + BAR_WIDTH + 8, level), str(tick), INK, font(SMALL), anchor=anchor)
     label = _rotated(page.bar_label)
     sheet.paste(label, (x + BAR_WIDTH + 38, y + max(0, (height - label.height) // 2)))
 
 
 def _rotated(text: str) -> Image.Image:
     """The text on paper, to be read from below."""
-    font = _font(SMALL)
-    strip = Image.new("RGB", (int(font.getlength(text)) + 2, _line(SMALL)), PAPER)
-    ImageDraw.Draw(strip).text((0, 0), text, INK, font)
+    face = font(SMALL)
+    strip = Image.new("RGB", (int(face.getlength(text)) + 2, _line(SMALL)), PAPER)
+    ImageDraw.Draw(strip).text((0, 0), text, INK, face)
     return strip.rotate(90, expand=True)
 
 
@@ -108,15 +110,15 @@ def _write(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: list[str], size: int, ink: tuple[int, int, int]
 ) -> None:
     for number, line in enumerate(lines):
-        draw.text((at[0], at[1] + number * _line(size)), line, ink, _font(size))
+        draw.text((at[0], at[1] + number * _line(size)), line, ink, font(size))
 
 
 def _wrapped(text: str, size: int, page: Page) -> list[str]:
     """Lines of at most the page's width, broken at plain spaces; a single longer word stays whole."""
-    font, lines = _font(size), [""]
+    face, lines = font(size), [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip(" ")
-        if font.getlength(longer) <= _inner_width(page):
+        if face.getlength(longer) <= _inner_width(page):
             lines[-1] = longer
         else:
             lines.append(word)
@@ -124,8 +126,8 @@ def _wrapped(text: str, size: int, page: Page) -> list[str]:
 
 
 def _shortened(page: Page) -> str:
-    text, font = page.title, _font(TITLE, bold=True)
-    while font.getlength(text) > _inner_width(page) and len(text) > 8:
+    text, face = visible(page.title), font(TITLE, bold=True)
+    while face.getlength(text) > _inner_width(page) and len(text) > 8:
         middle = len(text) // 2
         text = text[: middle - 2] + "…" + text[middle + 2 :]
     return text
@@ -139,6 +141,7 @@ def _line(size: int) -> int:
     return round(size * 1.5)
 
 
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The typeface of all figures at this size in px."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"  # every matplotlib carries both
     return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)

@@ -16,12 +16,17 @@ SlidestreamError
 │   ├── ReadFailed              READ_FAILED           one region cannot be decoded
 │   ├── Unreadable              UNREADABLE            too many regions cannot be decoded
 │   ├── StainUnfit              STAIN_UNFIT           its colours cannot be normalised
-│   └── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── BadGeometry             BAD_GEOMETRY          a volume whose slices do not form a regular grid
+│   ├── NotBrightfield          NOT_BRIGHTFIELD       a segmenter for stained glass meets fluorescence
+│   ├── NotFluorescence         NOT_FLUORESCENCE      and the other way round
+│   └── BadAnnotation           BAD_ANNOTATION        a GeoJSON file that holds no usable regions
 ├── StoreError                  STORE
 │   ├── StoreIncomplete         STORE_INCOMPLETE
 │   └── StoreCorrupt            STORE_CORRUPT
 └── EnvironmentProblem          ENVIRONMENT           disk, GPU, model weights or a missing extra
     ├── MissingExtra            MISSING_EXTRA
+    ├── WeightsMissing          WEIGHTS_MISSING       an encoder whose weights are not on this machine
+    ├── WeightsChanged          WEIGHTS_CHANGED       weights that are not those of the card or the first use
     └── DiskFull                DISK_FULL
 """
 
@@ -116,6 +121,18 @@ class BadGeometry(InputError):
     code = "BAD_GEOMETRY"
 
 
+class NotBrightfield(InputError):
+    code = "NOT_BRIGHTFIELD"
+
+
+class NotFluorescence(InputError):
+    code = "NOT_FLUORESCENCE"
+
+
+class BadAnnotation(InputError):
+    code = "BAD_ANNOTATION"
+
+
 class StoreError(SlidestreamError):
     code = "STORE"
     exit_code = 4
@@ -136,6 +153,14 @@ class EnvironmentProblem(SlidestreamError):
 
 class MissingExtra(EnvironmentProblem):
     code = "MISSING_EXTRA"
+
+
+class WeightsMissing(EnvironmentProblem):
+    code = "WEIGHTS_MISSING"
+
+
+class WeightsChanged(EnvironmentProblem):
+    code = "WEIGHTS_CHANGED"
 
 
 class DiskFull(EnvironmentProblem):

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 from .errors import ReadFailed
 from .geometry import Region
 
-OK, UNREADABLE, OUTSIDE = 0, 1, 2
-"""The patch was read, could not be decoded, lies outside the scanned area."""
+OK, UNREADABLE, OUTSIDE, PEN, BLUR = 0, 1, 2, 3, 4
+"""The patch was read, could not be decoded, lies outside the scanned area, or was excluded by a rule of
+quality that somebody asked for: it shows pen, or is out of focus."""
+
+NAMES = {OK: "ok", UNREADABLE: "unreadable", OUTSIDE: "outside", PEN: "pen", BLUR: "blur"}
+RULES = {"pen": PEN, "blur": BLUR}
+"""Rules of quality by name, and the status of a patch that one of them excludes."""
 
 ReadPatch = Callable[[Region, tuple[int, int]], NDArray[np.uint8] | None]
 

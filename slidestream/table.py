@@ -35,7 +35,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
     """Write a CSV beside its place and rename it: a reader sees the old or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")  # another process may write the same table
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([harmless(cell) for cell in row] for row in (columns, *rows))
-    beside.replace(path)
+    try:
+        with open(beside, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([harmless(cell) for cell in row] for row in (columns, *rows))
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -8,83 +8,83 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
-from skimage.morphology import remove_small_holes, remove_small_objects
 
-SMOOTH_UM = 8.0
-CLOSE_UM = 24.0
-OPEN_UM = 12.0
-MIN_FRAGMENT_MM2 = 0.02
-MAX_HOLE_MM2 = 0.02
+from ..errors import NotBrightfield, NotFluorescence
+from .ink import find_ink, find_rims
+from .picture import Picture
+from .segmenters import BY_NAME
+from .spec import TissueSpec
+
+FIELD = 0.5
 
 Field = Literal["bright", "dark"]
-
-CERTAIN = {"bright": (0.035, 0.12), "dark": (0.06, 0.5)}
-"""Signal below which nothing, and above which everything, is tissue, on any slide: optical density on
-bright glass, brightness 0 to 1 on black."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Tissue as bool (h, w), and whether the background is bright glass or dark (fluorescence)."""
+    """What is on a picture.
+
+    Attributes:
+        mask: tissue, bool (h, w); ink is never tissue.
+        ink: uint8 (h, w), see `ink.find_ink`.
+        field: whether the background is bright glass or dark (fluorescence).
+    """
 
     mask: NDArray[np.bool_]
+    ink: NDArray[np.uint8]
     field: Field
 
 
-def segment(rgb: NDArray[np.uint8], scanned: NDArray[np.bool_], spacing: float) -> Segmentation:
-    """Tissue on an overview picture.
+def segment(picture: Picture, spec: TissueSpec) -> Segmentation:
+    """Tissue and ink on an overview picture.
 
-    Args:
-        rgb: uint8 (h, w, 3).
-        scanned: bool (h, w), false where the scanner has no data; never tissue.
-        spacing: µm per px of the picture.
+    Raises:
+        NotBrightfield, NotFluorescence: the segmenter was made for the other kind of slide.
     """
-    if not scanned.any():
-        return Segmentation(np.zeros(scanned.shape, bool), "bright")
-    red, green, blue = (np.ascontiguousarray(rgb[..., c]) for c in range(3))
-    brightest = np.maximum(np.maximum(red, green), blue)
-    field: Field = "dark" if np.median(brightest[scanned]) < 60 else "bright"
-    signal = _stain((red, green, blue), scanned) if field == "bright" else brightest.astype(np.float32) / 255
-    floor, ceiling = CERTAIN[field]
-    smooth = ndimage.gaussian_filter(signal, SMOOTH_UM / spacing)
-    # Above the ceiling all is tissue: clipped there, dark tissue cannot pull Otsu's threshold (1979)
-    # through pale tissue. Otsu finds two classes in the noise of empty glass too: hence the floor.
-    threshold = max(floor, float(threshold_otsu(smooth[scanned].clip(0, ceiling))))
-    # Closing and filling reach over what was not scanned, too: it is taken out at last.
-    return Segmentation(_clean((smooth > threshold) & scanned, spacing) & scanned, field)
+    field = _field(picture, spec)
+    nothing = np.zeros(picture.scanned.shape, np.uint8)
+    if not picture.scanned.any():
+        return Segmentation(nothing > 0, nothing, field)
+    ink = find_ink(picture) if spec.ink and field == "bright" else nothing
+    clear = picture.scanned & (ink == 0) & ~find_rims(picture, ink)
+    mask = clean(BY_NAME[spec.segmenter](picture) & clear, picture.spacing, spec)
+    return Segmentation(mask & clear, ink, field)
 
 
-def _stain(channels: tuple[NDArray[np.uint8], ...], scanned: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """How much a pixel absorbs and how coloured that is, in optical density against the glass.
-
-    Grey dirt and shadows absorb all colours alike; stains do not. So the spread between the channels
-    counts fully and the mean density half.
-    """
-    red, green, blue = (_density(channel, scanned) for channel in channels)
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    mean = (red + green + blue) / 3
-    return np.asarray(spread + 0.5 * mean.clip(0), np.float32)
-
-
-def _density(channel: NDArray[np.uint8], scanned: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Optical density (h, w) of one channel against glass, which is its 99th percentile."""
-    glass = np.float32(np.percentile(channel[scanned], 99))
-    table: NDArray[np.float32] = -np.log10((np.arange(256, dtype=np.float32) + 1) / (glass + 1))
-    return table[channel]
-
-
-def _clean(mask: NDArray[np.bool_], spacing: float) -> NDArray[np.bool_]:
+def clean(mask: NDArray[np.bool_], spacing: float, spec: TissueSpec) -> NDArray[np.bool_]:
     """Close gaps, drop specks and small fragments, fill small holes; radii and areas are physical."""
     pixel_mm2 = (spacing / 1000) ** 2
-    close, open_ = round(CLOSE_UM / spacing), round(OPEN_UM / spacing)
+    close, open_ = round(spec.close_um / spacing), round(spec.open_um / spacing)
     framed = np.pad(mask, close, mode="edge")  # so that closing reaches over the picture's edge
     framed = _shrunk(_grown(framed, close), close)
     mask = framed[close : close + mask.shape[0], close : close + mask.shape[1]]
     mask = _grown(_shrunk(mask, open_), open_)
-    mask = remove_small_objects(mask, max_size=int(MIN_FRAGMENT_MM2 / pixel_mm2))
-    cleaned: NDArray[np.bool_] = remove_small_holes(mask, max_size=int(MAX_HOLE_MM2 / pixel_mm2))
-    return cleaned
+    # A piece that fills half of a small field is cut off by its edges: it is larger than is seen.
+    mask = _without_small(mask, min(spec.min_fragment_mm2 / pixel_mm2, FIELD * mask.size))
+    # Glass at the edge belongs to the glass beyond, however little of it is seen: it is no hole.
+    glass = np.pad(~mask, 1, constant_values=True)
+    return ~_without_small(glass, spec.max_hole_mm2 / pixel_mm2)[1:-1, 1:-1]
+
+
+def _without_small(mask: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
+    """The regions of more than `largest` px; pixels belong together along sides."""
+    labels, count = ndimage.label(mask)
+    kept = np.bincount(labels.ravel(), minlength=count + 1) > largest
+    kept[0] = False
+    return np.asarray(kept.take(labels, mode="clip"))
+
+
+def _field(picture: Picture, spec: TissueSpec) -> Field:
+    if picture.is_dark and spec.segmenter != "dark":
+        raise NotBrightfield(
+            f"The slide is dark, as in fluorescence; segmenter {spec.segmenter} is for stained sections.",
+            "Take such slides out, or run them on their own with --segmenter dark.",
+        )
+    if spec.segmenter == "dark" and not picture.is_dark:
+        raise NotFluorescence(
+            "The slide is bright; segmenter dark is for fluorescence.", "Leave out --segmenter dark."
+        )
+    return "dark" if picture.is_dark else "bright"
 
 
 def _grown(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:

@@ -12,7 +12,19 @@ from ..geometry import Region
 from ..identity import How
 
 
-class PatchSource(Protocol):
+class Readable(Protocol):
+    """What patches can be read from."""
+
+    def read_patches(self, regions: Sequence[Region], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Read one patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,).
+
+        Status 1: the patch cannot be decoded; 2: not one pixel of it was scanned. Both leave zeros:
+        never an invented white patch. Called from several threads at once.
+        """
+        ...
+
+
+class PatchSource(Readable, Protocol):
     """A `Slide` or a `Volume`, seen as something that patches can be read from.
 
     All coordinates are level-0 pixels in (x, y[, z]) order.
@@ -31,14 +43,6 @@ class PatchSource(Protocol):
     @property
     def bounds(self) -> Region:
         """The part that holds data: the whole extent unless the scanner says otherwise."""
-        ...
-
-    def read_patches(self, regions: Sequence[Region], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Read one patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,).
-
-        Status 1: the patch cannot be decoded; 2: not one pixel of it was scanned. Both leave zeros:
-        never an invented white patch. Called from several threads at once.
-        """
         ...
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import Patch, PatchGrid
-from .source import PatchSource
+from .source import Readable
 
 BATCHES_AHEAD = 2
 
@@ -61,7 +61,7 @@ class Reading:
 
 
 def stream_patches(
-    source: PatchSource, grid: PatchGrid, reading: Reading, take: Take | None = None
+    source: Readable, grid: PatchGrid, reading: Reading, take: Take | None = None
 ) -> Generator[PatchBatch, None, None]:
     """Every patch of the grid, in order, in batches.
 
@@ -88,6 +88,6 @@ def stream_patches(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(source: PatchSource, patches: list[Patch], pixels: NDArray[np.uint8]) -> PatchBatch:
+def _read(source: Readable, patches: list[Patch], pixels: NDArray[np.uint8]) -> PatchBatch:
     status = source.read_patches([patch.region for patch in patches], pixels)
     return PatchBatch(pixels, np.array([patch.index for patch in patches], np.int64), status)

@@ -6,8 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import LimitExceeded
+
 LEVEL_TOLERANCE = 0.01
 """A level this much coarser than the wanted spacing still serves: 1 % of enlargement invents nothing."""
+
+MAX_PX = 10**12
+"""A whole glass slide, 25 x 75 mm, at the finest spacing allowed, 0.05 µm, is 7.5e11."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,17 @@ class Level:
 
 
 def make_levels(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
-    """Levels from their sizes in px, the first being level 0."""
+    """Levels from their sizes in px, the first being level 0.
+
+    Raises:
+        LimitExceeded: larger than any slide.
+    """
+    if max(width * height for width, height in sizes) > MAX_PX:
+        width, height = sizes[0]
+        raise LimitExceeded(
+            f"A slide of {width} x {height} px: no scanner makes one, the header is damaged.",
+            "Copy or export the file again.",
+        )
     return tuple(Level(size, true_downsample(sizes[0], size)) for size in sizes)
 
 

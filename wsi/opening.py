@@ -7,12 +7,15 @@ from pathlib import Path
 
 from openslide import OpenSlide
 
-from ..errors import InputNotFound, UnsupportedFormat
-from .dicom_files import is_dicom, not_a_slide, read_instance, volume_in
+from ..errors import InputNotFound, Truncated, UnsupportedFormat
+from .companions import check_companions
+from .czi import CZI_MAGIC, czi_problem
+from .dicom_files import is_dicom, volume_in
+from .dicom_slide import open_dicom
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PictureReader
 from .reader import Reader
-from .tiff_facts import CONVERT, PALETTE, TiffFacts, inspect_tiff
+from .tiff_facts import BRIGHT_FIELD, CONVERT, PALETTE, PREMULTIPLIED, TiffFacts, inspect_tiff
 from .tiff_pyramid import is_ome
 from .tiffslide_reader import TiffSlideReader
 from .tile_table import UnusualLayoutError
@@ -46,27 +49,36 @@ def open_reader(path: Path) -> Reader:
         raise InputNotFound(f"There is no file {path}.", "Check the path.")
     if path.is_dir():
         path = volume_in(path)
+    check_companions(path)
     head = _head(path)
     facts = inspect_tiff(path) if head.startswith(TIFF_MAGIC) else None
     vendor = OpenSlide.detect_format(path)
+    if vendor == "dicom" or (vendor is None and is_dicom(path)):
+        return _fastest(path, open_dicom(path))
     if vendor == "generic-tiff" and facts:
-        _refuse(facts.problem())
+        _refuse(facts.problem(), facts.fix)
+    if head.startswith(CZI_MAGIC):
+        _refuse(czi_problem(path), BRIGHT_FIELD)
     if vendor:
         try:
             return _fastest(path, OpenSlideReader(path))
         except UnsupportedFormat:
-            if not head.startswith(TIFF_MAGIC):
+            if not facts:
                 raise
+    return _without_openslide(path, head, facts)
+
+
+def _without_openslide(path: Path, head: bytes, facts: TiffFacts | None) -> Reader:
     if head.startswith(TIFF_MAGIC):
         return _open_tiff(path, facts)
     if head.startswith(PICTURE_MAGIC):
-        return _open_picture(path)
-    raise _what_it_is(path, head)
+        return PictureReader(path)
+    raise _what_it_is(head)
 
 
-def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
+def _fastest(path: Path, reader: Reader) -> Reader:
     """The tiles decoded here where that gives OpenSlide's pixels; OpenSlide itself everywhere else."""
-    if reader.facts.format not in PLAIN_TILES:
+    if not isinstance(reader, OpenSlideReader) or reader.facts.format not in PLAIN_TILES:
         log.debug("Read by OpenSlide: a format other than plainly tiled TIFF or DICOM.")
         return reader
     nested = reader.facts.format == "generic-tiff" and is_ome(path)
@@ -81,46 +93,43 @@ def _fastest(path: Path, reader: OpenSlideReader) -> Reader:
 
 def _open_tiff(path: Path, facts: TiffFacts | None) -> Reader:
     if facts is None:
-        raise UnsupportedFormat("A TIFF whose directories are damaged.")
+        raise UnsupportedFormat("A TIFF whose directories are damaged.", "Copy the file again.")
     if facts.endless:
         raise UnsupportedFormat("A TIFF whose directories form a loop or do not end.", CONVERT)
-    _refuse(facts.problem())
+    _refuse(facts.problem(), facts.fix)
+    if facts.cut:
+        raise Truncated("A TIFF that ends before its last directory.", "Copy the file again.")
+    if facts.kind == "NDPI":
+        raise UnsupportedFormat("An NDPI file that OpenSlide cannot read.", "Copy or export it again.")
     if not facts.tiled:
         return PictureReader(path)
-    if facts.photometric == PALETTE:
-        raise UnsupportedFormat("A tiled TIFF with palette pixels that OpenSlide cannot read.", CONVERT)
+    if facts.photometric == PALETTE or facts.alpha == PREMULTIPLIED:
+        kind = "palette" if facts.photometric == PALETTE else "premultiplied"
+        raise UnsupportedFormat(f"A tiled TIFF with {kind} pixels that OpenSlide cannot read.", CONVERT)
     return TiffSlideReader(path)
 
 
-def _open_picture(path: Path) -> Reader:
-    if path.suffix.lower() == ".mrxs":
-        raise UnsupportedFormat(
-            "The index of a MIRAX slide without its data.", "Copy the folder of the same name beside it."
-        )
-    return PictureReader(path)
-
-
-def _refuse(problem: str | None) -> None:
+def _refuse(problem: str | None, fix: str) -> None:
     if problem:
         raise UnsupportedFormat(
-            f"{problem[0].upper()}{problem[1:]}; a slide has 8-bit colours in tiles.", CONVERT
+            f"{problem[0].upper()}{problem[1:]}; a slide has 8-bit colours in tiles.", fix
         )
 
 
 def _head(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(8)
+            return file.read(16)
     except OSError as error:
         raise InputNotFound(f"{path} cannot be opened: {error.strerror}.", "Check the permissions.") from None
 
 
-def _what_it_is(path: Path, head: bytes) -> UnsupportedFormat:
+def _what_it_is(head: bytes) -> UnsupportedFormat:
     """The error for a file nobody reads. Its bytes are never quoted: they may be a patient's name."""
     if not head:
         return UnsupportedFormat("An empty file.", "Copy the file again.")
-    if is_dicom(path) and (found := read_instance(path)):
-        return not_a_slide(found)
     kind = next((words for magic, words in OTHERS.items() if head.startswith(magic)), None)
-    what = f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}."
-    return UnsupportedFormat(what, "Leave it out, or export the slide again from its scanner.")
+    return UnsupportedFormat(
+        f"Not a slide: {kind or 'neither TIFF, DICOM, PNG nor JPEG'}.",
+        "Leave it out; if it should be a slide, copy or export it again.",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,16 @@ class OpenSlideReader:
     other thread can see yet: if that fails too, this very box cannot be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, derived: bool = False) -> None:
+        """Opens the file; `derived`: see `Facts`.
+
+        Raises:
+            UnsupportedFormat: OpenSlide does not read it.
+        """
         self._path = path
         self._repair = threading.Lock()
         self._handle: OpenSlide | None = _open(path)
-        self._facts = _facts(self._handle)
+        self._facts = replace(_facts(self._handle), derived=derived)
         self._scales = tuple(float(d) for d in self._handle.level_downsamples)
 
     @property
@@ -89,7 +95,11 @@ def _open(path: Path) -> OpenSlide:
     try:
         return OpenSlide(path)
     except (OpenSlideError, OpenSlideUnsupportedFormatError, OSError):
-        raise UnsupportedFormat("OpenSlide cannot read this file.") from None
+        raise UnsupportedFormat(
+            f"A {OpenSlide.detect_format(path) or 'foreign'} file that OpenSlide cannot read: "
+            "damaged, incomplete or of a variety it does not know.",
+            "Copy it again with all its companion files, or convert it to a tiled, pyramidal TIFF.",
+        ) from None
 
 
 def _facts(handle: OpenSlide) -> Facts:

@@ -17,6 +17,17 @@ from .tiff_facts import CONVERT
 
 MAX_PX = 100_000_000
 FORMATS = ("PNG", "JPEG", "TIFF")
+COLOURS = {
+    "1": "black-and-white",
+    "CMYK": "CMYK",
+    "I": "grey",
+    "L": "grey",
+    "LA": "grey",
+    "RGB": "RGB",
+    "RGBA": "RGBA",
+}
+"""Pillow's modes in words."""
+
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 """TIFF ResolutionUnit: inch, centimetre. Anything else says nothing about microns."""
 
@@ -84,8 +95,7 @@ def _check(image: Image.Image, path: Path) -> None:
         raise _too_large()
     if image.mode not in ("RGB", "RGBA", "P") or _png_bits(path) > 8:
         depth = "16-bit " if image.mode.startswith("I") or _png_bits(path) > 8 else ""
-        kind = {"L": "grey", "I": "grey", "LA": "grey", "1": "black-and-white", "CMYK": "CMYK"}
-        colour = kind.get(image.mode.split(";")[0], "other than RGB" if image.mode != "RGB" else "RGB")
+        colour = COLOURS.get(image.mode.split(";")[0], "other than RGB")
         raise UnsupportedFormat(f"A {image.format} picture with {depth}{colour} pixels.", CONVERT)
 
 
@@ -97,7 +107,7 @@ def _png_bits(path: Path) -> int:
 
 
 def _too_large() -> LimitExceeded:
-    return LimitExceeded(f"A plain picture of more than {MAX_PX // 1_000_000} Mpx.", CONVERT)
+    return LimitExceeded(f"A picture without tiles of more than {MAX_PX // 1_000_000} Mpx.", CONVERT)
 
 
 def _tag_mpp(image: Image.Image) -> tuple[float | None, float | None]:
@@ -111,6 +121,7 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     try:
         with _open(path) as image:
             clear = image.mode == "RGBA" or "transparency" in image.info
-            return np.asarray(image.convert("RGBA" if clear else "RGB"))
+            mode = "RGBA" if clear else "RGB"
+            return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, ValueError, SyntaxError, EOFError):
         raise Truncated("A picture that cannot be decoded to its end.", "Copy the file again.") from None

@@ -26,6 +26,7 @@ class Facts:
         bounds: (x, y, width, height) of the scanned part in level-0 px, None for all of it.
         objective_power: as the file says it, None where it does not.
         scales: per level, by how much the decoder can reduce it on its way, 1 first; empty if it cannot.
+        derived: the finest level here was made from a finer one, which is not here.
     """
 
     format: str
@@ -34,6 +35,7 @@ class Facts:
     bounds: tuple[float, float, float, float] | None = None
     objective_power: float | None = None
     scales: tuple[tuple[int, ...], ...] = ()
+    derived: bool = False
 
     def view(self, level: int, scale: int) -> Level:
         """A level as the decoder reduces it; the last px may stand for fewer than the others."""

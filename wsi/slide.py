@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ReadFailed, SpacingTooFine
+from ..errors import ReadFailed, SpacingTooFine, UnsupportedFormat
 from ..geometry import Region
 from ..identity import How
 from ..status import read_one_by_one
@@ -39,17 +39,20 @@ def open_slide(path: str | os.PathLike[str], mpp: MppInput = None) -> Slide:
 
     Raises:
         InputNotFound: no such file.
-        UnsupportedFormat: not a slide; the message says what it is.
+        UnsupportedFormat: not a slide, or a part of it is missing; the message says what it is.
         Truncated: the file ends before its pixels do.
         MppMissing: neither the file nor the caller says how large a pixel is.
         MppImplausible: outside 0.05 to 20 µm, or x and y more than 10 % apart.
-        LimitExceeded: a plain picture too large to hold in memory.
+        LimitExceeded: a plain picture too large to hold in memory, or a slide larger than any.
         MissingExtra: a package that reads such URLs is not installed.
     """
     place = url_of(path) or Path(path)
     reader = open_remote(place) if isinstance(place, str) else open_reader(place)
     try:
-        return Slide(place, reader, resolve_mpp(mpp, reader.facts.mpp))
+        um = resolve_mpp(mpp, reader.facts.mpp)
+        if reader.facts.derived and mpp is None:
+            raise _without_base()
+        return Slide(place, reader, um)
     except BaseException:
         reader.close()
         raise
@@ -218,6 +221,14 @@ class Slide:
         return (
             f"Slide({self.format}, {self.size[0]} x {self.size[1]} px, {self.mpp[0]:g} x {self.mpp[1]:g} µm)"
         )
+
+
+def _without_base() -> UnsupportedFormat:
+    return UnsupportedFormat(
+        "A reduced level of a slide whose full resolution is not there: coordinates would be others.",
+        "Copy all instances of the series beside it; if this level is the slide, say so by "
+        "giving its mpp with --slide-mpp or the manifest column mpp.",
+    )
 
 
 def _fit(size: tuple[float, float], scale: float, max_px: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slidestream.cohort.twins import DEPENDS_ON
 from slidestream.features.layout import store_path
 
 Cli = Callable[..., Any]
@@ -46,7 +47,7 @@ def explained(cli: Cli, run: Path, slide: str) -> dict[str, Any]:
 def test_a_slide_that_is_up_to_date(cli: Cli, run: Path) -> None:
     found = explained(cli, run, "a")
     assert (found["status"], found["todo"]) == ("done", False)
-    assert found["parts"] == {"source": [], "patch": [], "encoder": [], "stain": [], "software": []}
+    assert found["parts"] == {part: [] for part in (*DEPENDS_ON, "software")}
     assert "up to date" in cli("explain", run, "a").out
 
 

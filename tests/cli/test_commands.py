@@ -248,6 +248,21 @@ def test_what_is_no_run_folder_is_said_so(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mean_encoder")
+def test_sets_and_abstentions_come_with_an_error_rate(cli: Cli, cohort: Path, tmp_path: Path) -> None:
+    run, head = tmp_path / "run", tmp_path / "head"
+    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
+    labels = ("--labels", cohort / "labels.csv")
+    trained = cli("train", run, *labels, "-o", head, "--folds", "3", "--task", "corn")
+    assert trained.code == 0, trained.err
+    for rate, largest, abstain in (("0.2", "2", "no"), ("0.01", "1", "yes")):  # 0.01 needs 99 slides
+        asked = ("--error-rate", rate, "--largest-set", largest, "--json")
+        rows = json.loads(cli("predict", run, "--head", head, *asked).out)["predictions"]
+        assert {row["abstain"] for row in rows} == {abstain}
+        assert all(row["predicted"] in row["set"].split("|") for row in rows)
+    assert cli("predict", run, "--head", head, "--error-rate", "2").code == 2
+
+
+@pytest.mark.usefixtures("mean_encoder")
 def test_every_head_trains_from_the_command_line(cli: Cli, cohort: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0

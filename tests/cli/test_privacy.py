@@ -43,6 +43,8 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
             [volumes, "-o", other, *VOLUMES, "--readers", "0"],
             [broken, "-o", dicom, *mm17],
         ],
+        "explain": [[run, "s0"], [read, "latin"], [read, "latin-cut30"], [read, "nobody"]],
+        "retry": [[read]],
         "status": [[run], [read], [other, "--rebuild"], [cohort]],
         "verify": [[run], [read], [cohort]],
         "tissue": [[read, "-o", str(out / "tissue")]],
@@ -57,7 +59,8 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
             [run, "--head", head, "-o", str(out / "maps"), "--slide", "s0"],
             [run, "--head", head, "-o", str(out / "maps"), "--slide", "nobody"],
         ],
-        "encoders": [[]],
+        "encoders": [[], ["show", "uni"]],
+        "pool": [[run, "-o", str(out / "slides.npz"), "--device", "cpu"]],
         "doctor": [[str(out)]],
         "demo": [],  # draws its own slides
     }

@@ -16,7 +16,7 @@ Cli = Callable[..., Any]
 EXPECTED = {
     "CMU-1-Small-Region": "",
     "P-2_carotid_zoomify": "",
-    "test3-DAPI-2-(387)": "",
+    "test3-DAPI-2-(387)": "NOT_BRIGHTFIELD",
     "CropBreastSlide.tif": "MPP_IMPLAUSIBLE",
     "CropBreastSlide.tiff": "MPP_IMPLAUSIBLE",
     "boxes": "MPP_IMPLAUSIBLE",
@@ -45,11 +45,20 @@ def test_every_real_slide_ends_as_it_should(cli: Cli, real: Callable[[str], Path
     assert all(o["cause"] and o["fix"] for o in outcomes.values() if o["code"])
     assert outcomes["P-2_carotid_zoomify"]["patches"] > 1500
     assert outcomes["CMU-1-Small-Region"]["patches"] > 8
-    assert outcomes["test3-DAPI-2-(387)"]["patches"] > 0
-    assert json.loads(cli("verify", run, "--json").out)["stores"] == 3
+    assert json.loads(cli("verify", run, "--json").out)["stores"] == 2
     again = json.loads(cli(*command).out)
     assert {o["slide_id"] for o in again["outcomes"]} == {slide for slide, code in EXPECTED.items() if code}
-    assert len(again["up_to_date"]) == 3
+    assert len(again["up_to_date"]) == 2
+
+
+def test_fluorescence_is_read_when_it_is_asked_for(
+    cli: Cli, real: Callable[[str], Path], tmp_path: Path
+) -> None:
+    slide = real("wsi/test3-DAPI-2-(387).ndpi")
+    ended = cli("run", slide, "-o", tmp_path / "run", "--encoder", "null", "--segmenter", "dark", "--json")
+    assert ended.code == 0
+    (outcome,) = json.loads(ended.out)["outcomes"]
+    assert outcome["patches"] > 0
 
 
 def test_dicom_slides_at_their_own_spacing(
@@ -59,8 +68,8 @@ def test_dicom_slides_at_their_own_spacing(
     ended = cli("run", *[real(f"wsi/{n}.dicom") for n in names], "-o", tmp_path / "run", *coarse)
     assert ended.code == 0
     stores = [open_store(tmp_path / f"run/embeddings/{name}.zarr") for name in names]
-    assert [store.attributes["counts"]["ok"] for store in stores] == [len(stores[0].coords())] * 3
-    assert len(stores[0].coords()) > 50
+    assert [store.attributes["counts"]["ok"] for store in stores] == [len(s.coords()) for s in stores]
+    assert len(stores[0].coords()) > 10
 
 
 def test_volumes_have_three_coordinates(cli: Cli, real: Callable[[str], Path], tmp_path: Path) -> None:

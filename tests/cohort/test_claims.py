@@ -68,6 +68,16 @@ def dead_pid() -> int:
     return ended.pid
 
 
+def test_what_an_ended_run_of_this_process_could_not_give_back_is_free(tmp_path: Path) -> None:
+    """As after a full disk, which keeps the row from being deleted."""
+    plant(tmp_path, "a", HERE, os.getpid(), module._born(os.getpid()))
+    with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
+        assert ours.take("a")
+        assert not theirs.take("a")
+        ours.give_back("a")
+        assert theirs.take("a")
+
+
 def test_one_owner_at_a_time(tmp_path: Path) -> None:
     with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
         theirs._me = (HERE, os.getppid(), module._born(os.getppid()))

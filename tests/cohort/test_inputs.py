@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,22 @@ def test_a_manifest_sets_ids_and_mpp(tmp_path: Path) -> None:
     found = find_inputs([manifest], slide_mpp=0.5).inputs
     assert [(item.slide_id, item.mpp) for item in found] == [("b", 0.5), ("one", 0.25)]
     assert all(Path(item.path).exists() for item in found)
+
+
+def test_a_manifest_names_folders_of_slides_and_of_volumes(
+    real: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    for name in ("boxes_0.dcm", "boxes_1.dcm"):
+        shutil.copy(real(f"wsi/{name}"), tmp_path / "s" / name)
+    (tmp_path / "v").mkdir()
+    for path in list(real("radiology/dcm_qa_ct").rglob("I*0"))[:2]:
+        shutil.copy(path, tmp_path / "v" / path.name)
+    (tmp_path / "m.csv").write_text("path\ns\nv\n")
+    assert [(item.slide_id, item.kind) for item in find_inputs([tmp_path / "m.csv"]).inputs] == [
+        ("s", "slide"),
+        ("v", "volume"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -236,10 +236,10 @@ def test_an_unforeseen_error_costs_one_slide_and_never_quotes_its_message(
 
     original = reading.overview
 
-    def overview(source: Any) -> Any:
+    def overview(source: Any, *how: Any) -> Any:
         if source.path.name == "a.tiff":
             raise RuntimeError("Patient Jane Doe")
-        return original(source)
+        return original(source, *how)
 
     monkeypatch.setattr(reading, "overview", overview)
     summary = run(slides, tmp_path / "run")

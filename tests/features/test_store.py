@@ -52,7 +52,7 @@ def test_values_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.status(), STATUS)
     for name, array in fixed().items():
         np.testing.assert_array_equal(store.read(name), array)
-    assert store.attributes["counts"] == {"ok": N - 2, "unreadable": 1, "outside": 1}
+    assert store.attributes["counts"] == {"ok": N - 2, "unreadable": 1, "outside": 1, "pen": 0, "blur": 0}
     assert store.attributes["unreadable"] == [fixed()["coords"][4].tolist()]
     assert verify_store(store.path) == []
     np.testing.assert_array_equal(zarr.open_group(store.path, mode="r")["features"][...], expected)

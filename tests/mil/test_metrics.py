@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, roc_auc_score
 
-from slidestream.mil.metrics import Predicted, auroc, balanced_accuracy, evaluate, patient_resamples
+from slidestream.mil.metrics import (
+    Predicted,
+    auroc,
+    balanced_accuracy,
+    evaluate,
+    patient_resamples,
+    quadratic_kappa,
+)
 
 
 def two_columns(score: np.ndarray) -> np.ndarray:
@@ -33,6 +40,8 @@ def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, levels: in
     score = p[:, 1] if classes == 2 else p
     assert auroc(targets, p) == pytest.approx(roc_auc_score(targets, score, multi_class="ovr"))
     assert balanced_accuracy(targets, p) == pytest.approx(balanced_accuracy_score(targets, p.argmax(1)))
+    kappa = cohen_kappa_score(targets, p.argmax(1), weights="quadratic")
+    assert quadratic_kappa(targets, p) == pytest.approx(kappa)
 
 
 def test_multiclass_auroc_is_the_mean_of_one_against_the_rest() -> None:

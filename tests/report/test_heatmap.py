@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -118,6 +119,12 @@ def test_a_slide_without_any_embedding_is_drawn_as_it_is() -> None:
     np.testing.assert_array_equal(page.picture[-500:], THUMBNAIL)
     assert "0 of 4 patches" in page.caption
     compose(page)
+
+
+def test_a_name_of_two_lines_is_a_title_of_one() -> None:
+    page = heatmap_page(fake_store(), prediction([np.nan] * 4), STYLE)
+    one = np.asarray(compose(replace(page, title="new\\nline")))
+    np.testing.assert_array_equal(np.asarray(compose(replace(page, title="new\nline"))), one)
 
 
 def test_the_headline_tells_one_head_from_several() -> None:

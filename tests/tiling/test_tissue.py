@@ -8,18 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage.draw import ellipse
 
 from slidestream.geometry import Region
 from slidestream.tiling.grid import PatchGrid
 from slidestream.tiling.overview import overview
-from slidestream.tiling.segment import segment
 from slidestream.tiling.spec import PatchSpec
 from slidestream.tiling.tissue import tissue_fraction
 from slidestream.wsi.slide import open_slide
-
-GLASS = np.array([243, 242, 244])
-PINK, PALE, PURPLE = (np.array(c) for c in ([222, 150, 190], [236, 218, 232], [120, 80, 150]))
 
 
 def test_fractions_equal_counting_pixels() -> None:
@@ -45,56 +40,6 @@ def test_a_volume_takes_the_slices_of_the_slab() -> None:
     np.testing.assert_allclose(tissue_fraction(mask, (4, 4, 6), grid), [0, 1 / 3])
 
 
-def drawn(colour: np.ndarray, noise: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """A slide overview at 8 µm with one ellipse of tissue, and the truth."""
-    truth = np.zeros((300, 400), bool)
-    truth[ellipse(150, 200, 90, 120)] = True
-    rng = np.random.default_rng(0)
-    picture = np.where(truth[..., None], colour, GLASS) + rng.normal(0, noise, (300, 400, 3))
-    return picture.clip(0, 255).astype(np.uint8), truth
-
-
-@pytest.mark.parametrize("colour", [PINK, PALE, PURPLE])
-def test_stained_tissue_is_found_also_when_pale(colour: np.ndarray) -> None:
-    picture, truth = drawn(colour)
-    found = segment(picture, np.ones(truth.shape, bool), 8.0)
-    assert found.field == "bright"
-    assert (found.mask & truth).sum() / (found.mask | truth).sum() > 0.95
-
-
-def test_dark_tissue_does_not_hide_pale_tissue() -> None:
-    picture, truth = drawn(PALE)
-    picture[120:160, 180:220] = (60, 20, 80)
-    found = segment(picture, np.ones(truth.shape, bool), 8.0).mask
-    assert (found & truth).sum() / truth.sum() > 0.95
-
-
-@pytest.mark.parametrize("level", [255, 244, 200])
-@pytest.mark.parametrize("noise", [0.0, 2.0, 5.0])
-def test_empty_glass_has_no_tissue(level: int, noise: float) -> None:
-    rng = np.random.default_rng(1)
-    picture = (level + rng.normal(0, noise, (300, 300, 3))).clip(0, 255).astype(np.uint8)
-    assert not segment(picture, np.ones((300, 300), bool), 8.0).mask.any()
-
-
-def test_grey_dirt_and_specks_are_not_tissue_and_small_holes_are_filled() -> None:
-    picture, truth = drawn(PINK)
-    picture[20:23, 20:23] = PURPLE  # 24 µm
-    picture[150:156, 200:206] = GLASS  # 48 µm inside the tissue
-    found = segment(picture, np.ones(truth.shape, bool), 8.0).mask
-    assert not found[10:40, 10:40].any()
-    assert found[150:156, 200:206].all()
-
-
-def test_unscanned_area_is_never_tissue() -> None:
-    picture, truth = drawn(PINK)
-    scanned = np.ones(truth.shape, bool)
-    scanned[:, :200] = False
-    scanned[150:156, 300:306] = False  # a missing tile amid tissue is no hole to be filled
-    assert not segment(picture, scanned, 8.0).mask[~scanned].any()
-    assert not segment(picture, np.zeros(truth.shape, bool), 8.0).mask.any()
-
-
 def test_both_sections_of_a_real_slide_and_little_background(real: Callable[[str], Path]) -> None:
     """The truth by another route: saturation of the pixels at 32 times less resolution, opened and filled."""
     with open_slide(real("wsi/P-2_carotid_zoomify.tiff")) as slide:
@@ -116,13 +61,6 @@ def test_both_sections_of_a_real_slide_and_little_background(real: Callable[[str
     pure = [not stained[int(y) : int(y) + step[1], int(x) : int(x) + step[0]].any() for x, y in kept]
     assert len(kept) > 1500
     assert np.mean(pure) < 0.05
-
-
-def test_fluorescence_is_not_all_tissue(real: Callable[[str], Path]) -> None:
-    with open_slide(real("wsi/test3-DAPI-2-(387).ndpi")) as slide:
-        look = overview(slide)
-    assert look.background == "dark"
-    assert 0.05 < look.mask.mean() < 0.6
 
 
 def test_the_thumbnail_and_the_mask_share_their_pixels(real: Callable[[str], Path]) -> None:

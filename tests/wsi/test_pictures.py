@@ -73,6 +73,50 @@ def test_transparent_pixels_were_not_scanned(tmp_path):
         np.testing.assert_array_equal(found[:, 200:], PIXELS[:, 200:])
 
 
+def on_white(pixels, alpha):
+    share = alpha[..., None] / 255
+    return np.round(pixels * share + 255 * (1 - share))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "tiled.tif"])
+def test_half_transparent_pixels_lie_on_white(tmp_path, name):
+    alpha = np.random.default_rng(1).integers(1, 256, (300, 400), np.uint8)
+    rgba = np.dstack([PIXELS, alpha])
+    if name == "a.png":
+        Image.fromarray(rgba).save(tmp_path / name)
+    else:
+        tiles = {"tile": (256, 256)} if name == "tiled.tif" else {}
+        tifffile.imwrite(tmp_path / name, rgba, photometric="rgb", extrasamples=["unassalpha"], **tiles)
+    with open_slide(tmp_path / name, mpp=0.5) as slide:
+        found = slide.read(WHOLE, (400, 300)).astype(float)
+    assert np.abs(found - on_white(PIXELS, alpha)).max() <= 1
+
+
+def test_premultiplied_pixels_are_not_multiplied_again(tmp_path):
+    alpha = np.full((300, 400), 100, np.uint8)
+    shown = on_white(PIXELS, alpha)
+    premultiplied = np.round(PIXELS * (alpha[..., None] / 255)).astype(np.uint8)
+    rgba = np.dstack([premultiplied, alpha])
+    for name, options in {"a.tif": {}, "b.tif": {"tile": (256, 256)}}.items():
+        path = tmp_path / name
+        tifffile.imwrite(path, rgba, photometric="rgb", extrasamples=["assocalpha"], **options)
+        with open_slide(path, mpp=0.5) as slide:
+            assert np.abs(slide.read(WHOLE, (400, 300)) - shown).max() <= 2
+    path = tmp_path / "c.tif"  # tiles that OpenSlide does not decode, and tiffslide takes for plain
+    webp = {"tile": (256, 256), "compression": "webp"}
+    tifffile.imwrite(path, rgba, photometric="rgb", extrasamples=["assocalpha"], **webp)
+    with pytest.raises(UnsupportedFormat, match="premultiplied"):
+        open_slide(path, mpp=0.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (256, 256)}])
+def test_a_fourth_sample_that_may_be_anything_is_refused(tmp_path, options):
+    rgba = np.dstack([PIXELS, PIXELS[..., 0]])
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unspecified"], **options)
+    with pytest.raises(UnsupportedFormat, match="fourth sample of unknown meaning"):
+        open_slide(tmp_path / "a.tif", mpp=0.5)
+
+
 def test_palettes_become_colours(tmp_path):
     image = Image.fromarray(PIXELS).quantize(32)
     image.save(tmp_path / "a.png")
@@ -91,6 +135,10 @@ def test_palettes_become_colours(tmp_path):
     [
         ("L", "a.png", "grey"),
         ("L", "a.jpg", "grey"),
+        ("LA", "a.png", "grey"),
+        ("CMYK", "a.tif", "CMYK"),
+        ("LAB", "a.tif", "CIELab"),
+        ("YCbCr", "a.tif", "other than RGB"),
         ("CMYK", "a.jpg", "CMYK"),
         ("I;16", "a.png", "16-bit"),
         ("1", "a.png", "black"),
@@ -108,10 +156,11 @@ def test_a_16_bit_rgb_png_is_refused_though_pillow_reads_it_as_8_bit(tmp_path):
     import imagecodecs
 
     path = tmp_path / "a.png"
-    path.write_bytes(imagecodecs.png_encode(PIXELS.astype(np.uint16) * 257))
-    assert Image.open(path).mode == "RGB"
-    with pytest.raises(UnsupportedFormat, match="16-bit RGB"):
-        open_slide(path, mpp=0.5)
+    for pixels, mode in ((PIXELS, "RGB"), (np.dstack([PIXELS, PIXELS[..., 0]]), "RGBA")):
+        path.write_bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * 257))
+        assert Image.open(path).mode == mode
+        with pytest.raises(UnsupportedFormat, match=f"16-bit {mode} "):
+            open_slide(path, mpp=0.5)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

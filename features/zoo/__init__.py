@@ -1,0 +1,1 @@
+"""Foundation models: their cards, where their weights lie, and how they are built."""

@@ -1,0 +1,51 @@
+"""Cards of slide encoders: networks from all patch embeddings of a slide to one embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...spec import Spec
+from ..card import EncoderCard
+
+
+@dataclass(frozen=True)
+class SlideCard(Spec):
+    """A slide encoder and the patch embeddings it was made for.
+
+    Attributes:
+        card: source, licence, architecture and `dim`, as of a patch encoder; `dim` 0 for that of the patches.
+        needs: name of the patch encoder; empty for any.
+    """
+
+    card: EncoderCard
+    needs: str
+
+
+def _built_in(name: str) -> EncoderCard:
+    return EncoderCard(name, "built-in", "1", "", "Apache-2.0", False, dim=0, input_px=0)
+
+
+MEAN = SlideCard(_built_in("mean"), needs="")
+GIGAPATH = SlideCard(
+    EncoderCard(
+        name="gigapath-slide",
+        source="hf:prov-gigapath/prov-gigapath",
+        revision="",
+        sha256="",
+        licence="Apache-2.0",
+        gated=True,
+        dim=768,
+        input_px=0,
+        pooling="cls",
+        prefix_tokens=1,
+        patch_px=256,
+        spacings=(0.5,),
+        file="slide_encoder.pth",
+        architecture="longnet",
+        keys="longnet",
+        facts="Xu et al. 2024; settings as in the authors' code; the class token of the last layer.",
+    ),
+    needs="gigapath",
+)
+
+SLIDE_ENCODERS = {slide.card.name: slide for slide in (MEAN, GIGAPATH)}
