@@ -37,7 +37,7 @@ from slidestream.features.layout import store_path
 from slidestream.features.store import open_store
 from slidestream.mil.baseline import linear_probe
 from slidestream.mil.labels import Entry, Labels
-from slidestream.mil.metrics import METRICS, auroc
+from slidestream.mil.metrics import auroc, balanced_accuracy
 from slidestream.mil.predict import predict_run
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.train import train
@@ -46,6 +46,7 @@ from slidestream.stain.reference import reference
 from slidestream.stain.spec import METHODS, StainSpec
 from slidestream.table import write_table
 
+METRICS = {"auroc": auroc, "balanced_accuracy": balanced_accuracy}
 SCANNERS = ("A", "B")
 FOLDS = 3
 
