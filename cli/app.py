@@ -11,7 +11,19 @@ import typer
 
 from ..errors import SlidestreamError
 from ..features.disk import full_disk_named
-from . import again, demo, doctor, encoding, evaluating, inspecting, learning, pooling, running, tissue
+from . import (
+    again,
+    demo,
+    doctor,
+    encoding,
+    evaluating,
+    inspecting,
+    learning,
+    pooling,
+    running,
+    staining,
+    tissue,
+)
 from .output import note
 
 INTERRUPTED = 130
@@ -34,6 +46,7 @@ app.command()(inspecting.info)
 app.command()(inspecting.status)
 app.command()(inspecting.verify)
 app.command()(tissue.tissue)
+app.command()(staining.stain_report)
 app.add_typer(encoding.app, name="encoders")
 app.command()(doctor.doctor)
 app.command()(learning.train)

@@ -57,7 +57,7 @@ def resolve_command(given: dict[str, Any]) -> Ask:
     }
     config = resolve(given["config"], flags, given["settings"] or [])
     if given["stain_target"]:
-        config = _with_target(config, given)
+        config = aimed(config, given)
     note_licence(config.encoder)
     found = find_inputs(given["inputs"], given["slide_mpp"])
     if found.ignored:
@@ -66,7 +66,8 @@ def resolve_command(given: dict[str, Any]) -> Ask:
     return Ask(found, config)
 
 
-def _with_target(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+def aimed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+    """The configuration with the slide of --stain-target as the target, from a command's parameters."""
     from ..cohort.config import Execution
     from ..cohort.inputs import find_inputs
     from ..cohort.staining import with_target

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..table import original
 
-COLUMNS = ("slide", "patient", "label")
+Columns = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,13 @@ class Labels:
         return np.array([number[entry.label] for entry in self.entries], dtype=np.int64)
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, label: str = "label") -> Labels:
     """Read a CSV with the columns slide, patient and label; others are ignored.
 
     `slide` is the slide_id of a run, `label` a class name or a grade.
+
+    Args:
+        label: another column to take for the label.
 
     Raises:
         UsageError: no such file, not UTF-8 text, a missing column, an empty value, or a slide named
@@ -81,8 +84,9 @@ def read_labels(path: Path) -> Labels:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
-            _check_header(path, rows.fieldnames or ())
-            return Labels.of(_entries(path, rows))
+            columns = ("slide", "patient", label)
+            _check_header(path, rows.fieldnames or (), columns)
+            return Labels.of(_entries(path, rows, columns))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
 
@@ -103,22 +107,22 @@ def order_classes(labels: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda label: values[label] or 0.0))
 
 
-def _check_header(path: Path, found: Collection[str]) -> None:
-    missing = [column for column in COLUMNS if column not in found]
+def _check_header(path: Path, found: Collection[str], columns: Columns) -> None:
+    missing = [column for column in columns if column not in found]
     if missing:
         raise UsageError(
             f"{path} has no column {', '.join(missing)} (its first line: {', '.join(found) or 'empty'}).",
-            "The first line must name the columns slide,patient,label, separated by commas.",
+            f"The first line must name the columns {','.join(columns)}, separated by commas.",
         )
 
 
-def _entries(path: Path, rows: csv.DictReader[str]) -> list[Entry]:
+def _entries(path: Path, rows: csv.DictReader[str], columns: Columns) -> list[Entry]:
     seen: dict[str, int] = {}
     entries = []
     for row in rows:
         # Tables that this project wrote mark what a spreadsheet would take for a formula.
-        slide, patient, label = (original((row[column] or "").strip()) for column in COLUMNS)
-        for column, value in zip(COLUMNS, (slide, patient, label), strict=True):
+        slide, patient, label = (original((row[column] or "").strip()) for column in columns)
+        for column, value in zip(columns, (slide, patient, label), strict=True):
             if not value:
                 raise UsageError(
                     f"{path}, line {rows.line_num}: no {column}.", "Fill it in or remove the line."

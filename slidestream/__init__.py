@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .mil.train import train as train
     from .radiology.volume import open_volume as open_volume
     from .report.heatmap import draw_heatmap as draw_heatmap
+    from .stain.jitter import jitter_stain as jitter_stain
     from .tiling.grid import PatchGrid as PatchGrid
     from .tiling.overview import overview as overview
     from .tiling.spec import PatchSpec as PatchSpec
@@ -34,6 +35,7 @@ _HOMES = {
     "SlidestreamError": "errors",
     "TrainSpec": "mil.spec",
     "draw_heatmap": "report.heatmap",
+    "jitter_stain": "stain.jitter",
     "load_encoder": "features.encoder",
     "open_slide": "wsi.slide",
     "open_store": "features.store",

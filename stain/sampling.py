@@ -59,6 +59,8 @@ def fit_slide(method: str, tissue: Tissue, reading: Reading) -> StainFit:
     Raises:
         StainUnfit: it is fluorescence, has too little tissue, or no haematoxylin and eosin.
     """
+    if not len(tissue.grid):
+        raise StainUnfit("No tissue was found on it.", INSTEAD)
     if tissue.background == "dark":
         raise StainUnfit("It is fluorescence on black, not a stain on bright glass.", INSTEAD)
     return fit(method, sample_pixels(tissue.source, tissue.grid, reading))

@@ -40,7 +40,7 @@ def test_the_python_example_runs(
 def test_the_table_of_commands_is_complete() -> None:
     table = README.split("| command | does |")[1].split("\n\n")[0]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
-    listed = {name for cell in cells for name in re.findall(r"`([a-z]+)`", cell)}
+    listed = {name for cell in cells for name in re.findall(r"`([a-z-]+)`", cell)}
     assert listed == set(get_command(app).commands)  # type: ignore[attr-defined]
 
 

@@ -31,6 +31,7 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
     cohort, broken, volumes = (str(place / name) for name in ("cohort", "broken", "volumes"))
     run, read, other, dicom = (str(out / name) for name in ("run", "read", "volumes", "dicom"))
     head, labels, manifest = str(out / "head"), str(place / "labels.csv"), str(place / "manifest.csv")
+    small = ["--set", "patch.size_px=96"]
     null = ["--encoder", "null", "--patch-size", "96", "--mpp", "1"]
     mm17 = ["--encoder", "null", "--patch-size", "64", "--mpp", "17", "--readers", "0"]
     return {
@@ -48,6 +49,11 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
         "status": [[run], [read], [other, "--rebuild"], [cohort]],
         "verify": [[run], [read], [cohort]],
         "tissue": [[read, "-o", str(out / "tissue")]],
+        "stain-report": [
+            [cohort, "-o", str(out / "stain"), "--labels", labels, "--column", "label", *small],
+            [broken, "-o", str(out / "stains"), *small],
+            [read, "-o", str(out / "again")],
+        ],
         "train": [[run, "--labels", labels, "-o", head, "--folds", "2", "--epochs", "2"]],
         "predict": [
             [run, "--head", head, "-o", str(out / "p.csv")],
