@@ -48,9 +48,9 @@ class Subsets(Protocol):
 def subsets_of(head: Head, bag: Bags) -> Subsets:
     """The parts of a single bag, as a head in evaluation mode sees them."""
     if isinstance(head, MaxPool):
-        return GreatestOf(head.classify(head.project(head.standardise(bag.features))))
+        return GreatestOf(head.classify(head.project.of_raw(bag.features, head.standardise)))
     if isinstance(head, Abmil | MultiBranchAbmil | Clam | MeanPool):
-        hidden = head.project(head.standardise(bag.features))
+        hidden = head.project.of_raw(bag.features, head.standardise)
         even = hidden.new_zeros(len(hidden), 1)
         scores = even if isinstance(head, MeanPool) else head.attend(hidden)
         return SumsOf(hidden, scores, head.classify)
