@@ -14,6 +14,7 @@ from .options import (
     BatchSize,
     Dask,
     Device,
+    Encoder,
     Inputs,
     Json,
     ReaderMemory,
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
 
 Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
-]
-Encoder = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="A name of `slidestream encoders`, timm:NAME, or a YAML card. Several times: pixels are read "
-        "once for all of them, and each has its run folder in RUN. [default: texture]",
-    ),
 ]
 PatchSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of a patch. [default: from the encoder card]")
