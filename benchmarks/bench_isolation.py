@@ -2,10 +2,10 @@
 
     python benchmarks/bench_isolation.py [SLIDE...] [--times N] [--repeats N] [--encoder E] [-o DIR] [--json]
 
-A cohort of healthy slides, each named N times over, is run whole: read by reader processes, and, as the
-reference, by threads of the process that encodes. The two take turns; the medians count. Starting the
-readers happens once a run, however many slides it has, and is told apart. Without SLIDE four are drawn, one
-of each layout that `slides.py` knows, into DIR, where they stay for the next time.
+A cohort of healthy slides, each copied N times, is run whole: read by reader processes, and, as the
+reference, by threads of the process that encodes. The two take turns; the medians count, and on a busy
+machine the fastest. Starting the readers happens once a run, however many slides it has, and is told apart.
+Without SLIDE four are drawn, one of each layout that `slides.py` knows, into DIR, where they stay.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def report(turns: dict[str, list[Turn]]) -> dict[str, Any]:
         "start_seconds": statistics.median(turn.start for turn in turns["processes"]),
         "ways": told,
         "ratio": ours["median_seconds"] / reference["median_seconds"],
+        "ratio_of_fastest": min(ours["seconds"]) / min(reference["seconds"]),
         "processor_ratio": ours["median_processor"] / reference["median_processor"],
     }
 
@@ -91,10 +93,18 @@ def show(encoder: str, told: dict[str, Any]) -> None:
         each = ", ".join(f"{value:.1f}" for value in found["seconds"])
         shares = ", ".join(f"{stage} {share:.0%}" for stage, share in found["shares"].items())
         print(f"  {way:<10}{found['median_seconds']:7.2f} s  ({each})  {shares}")
-    print(f"  processes against threads: {told['ratio']:.3f} x the time, {told['start_seconds']:.1f} s apart")
-    print(
-        f"  for the start of the readers; {told['processor_ratio']:.3f} x the processor time, start included"
-    )
+    print(f"  processes against threads: {told['ratio']:.3f} x the time, of the fastest runs")
+    print(f"  {told['ratio_of_fastest']:.3f} x, {told['start_seconds']:.1f} s of starting readers apart;")
+    print(f"  {told['processor_ratio']:.3f} x the processor time, start included")
+
+
+def copy_of(slide: Path, number: int, folder: Path) -> Input:
+    """The same slide with a few bytes behind its end: what is the same in all bytes is computed only once."""
+    name = f"{number}-{slide.name}"
+    copy = shutil.copyfile(slide, folder / name)
+    with open(copy, "ab") as file:
+        file.write(b"copy %d" % number)
+    return Input(name, str(copy))
 
 
 def main() -> None:
@@ -110,7 +120,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.out or Path(scratch)
         files = options.slide or [slides.build(layout, folder, options.side) for layout in slides.LAYOUTS]
-        inputs = [Input(f"{i}-{j}", str(file)) for i in range(options.times) for j, file in enumerate(files)]
+        inputs = [copy_of(file, i, Path(scratch)) for i in range(options.times) for file in files]
         told = report(compare(inputs, options.encoder, options.repeats))
     if options.json:
         print(json.dumps(told))

@@ -24,7 +24,7 @@ from unittest import mock
 
 from memory import write_tissue
 
-from slidestream.cohort import process, readers
+from slidestream.cohort import child, process, readers
 from slidestream.cohort import run as running
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import Input
@@ -111,7 +111,7 @@ def instrumented(clock: Clock) -> Iterator[None]:
         mock.patch.object(StoreWriter, "append", clock.around("store", StoreWriter.append)),
         mock.patch.object(StoreWriter, "commit", clock.around("store", StoreWriter.commit)),
         mock.patch.object(
-            readers.Reader, "_await_start", clock.around("start of readers", readers.Reader._await_start)
+            child.Child, "_await_start", clock.around("start of readers", child.Child._await_start)
         ),
     ):
         yield

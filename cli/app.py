@@ -11,7 +11,19 @@ import typer
 
 from ..errors import SlidestreamError
 from ..features.disk import full_disk_named
-from . import again, demo, doctor, encoding, inspecting, learning, pooling, running, staining, tissue
+from . import (
+    again,
+    demo,
+    doctor,
+    encoding,
+    evaluating,
+    inspecting,
+    learning,
+    pooling,
+    running,
+    staining,
+    tissue,
+)
 from .output import note
 
 INTERRUPTED = 130
@@ -39,6 +51,7 @@ app.add_typer(encoding.app, name="encoders")
 app.command()(doctor.doctor)
 app.command()(learning.train)
 app.command()(learning.predict)
+app.command()(evaluating.evaluate)
 app.command()(learning.heatmap)
 app.command()(pooling.pool)
 

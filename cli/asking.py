@@ -52,6 +52,7 @@ def resolve_command(given: dict[str, Any]) -> Ask:
         "quality.exclude": _names(given["exclude"]),
         "roi": str(Path(given["roi"]).absolute()) if given["roi"] else None,
         "roi_class": given["roi_class"],
+        "icc": given["icc"],
         "stain.allow_unnormalised": given["allow_unnormalised"],
     }
     config = resolve(given["config"], flags, given["settings"] or [])

@@ -43,6 +43,13 @@ def train(
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
+    imbalance: Annotated[
+        str, typer.Option(metavar="NAME", help="For rare classes: weighted, focal, logit or none.")
+    ] = "weighted",
+    bag: Annotated[
+        str, typer.Option(metavar="NAME", help="slide; or patient: all slides of a patient are one bag.")
+    ] = "slide",
+    cache_gb: Annotated[float, typer.Option(metavar="GB", help="Memory for bags kept between epochs.")] = 4.0,
     allow_duplicates: Annotated[
         bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
     ] = False,
@@ -54,7 +61,15 @@ def train(
     from .progress import TrainProgress
 
     spec = TrainSpec(
-        head=head, task=task, folds=folds, epochs=epochs, seed=seed, allow_duplicates=allow_duplicates
+        head=head,
+        task=task,
+        imbalance=imbalance,
+        bag=bag,
+        folds=folds,
+        epochs=epochs,
+        seed=seed,
+        cache_gb=cache_gb,
+        allow_duplicates=allow_duplicates,
     )
     with TrainProgress(folds) as progress:
         report = train_heads(run, labels, out, spec, progress)
@@ -125,27 +140,51 @@ def heatmap(
         list[str] | None, typer.Option("--slide", metavar="ID", help="Only this slide; may be repeated.")
     ] = None,
     out_of_fold: OutOfFold = False,
+    explain: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="What is shown: attention; perturbation, what is lost without a patch; single, what a "
+            "patch says alone; or gradients, integrated.",
+        ),
+    ] = "attention",
     json: Json = False,
 ) -> None:
-    """Draw where the head looked, one PNG per slide, from the stores alone."""
-    from ..features.layout import store_path
-    from ..features.store import open_store
-    from ..report.heatmap import draw_heatmap
+    """Draw where the head looked, one PNG per slide, from the stores alone, and test how far it tells."""
+    from ..mil.explain import require_method
 
+    require_method(explain)
     failures: list[tuple[str, InputError | StoreError]] = []
     out.mkdir(parents=True, exist_ok=True)
-    pictures = []
+    rows = []
     for prediction in _predictions(run, head, out_of_fold, failures, slide or []):
-        store = open_store(store_path(run, prediction.slide))
-        picture = out / store_path(out, prediction.slide).with_suffix(".png").name
-        draw_heatmap(store, prediction, picture)
-        pictures.append(str(picture))
-        note(f"{prediction.slide}: {picture}")
+        try:
+            rows.append(_drawn(run, head, prediction, explain, out))
+        except InputError as error:
+            failures.append((prediction.slide, error))
     if json:
-        show_json({"pictures": pictures, "failures": _failed(failures)})
+        pictures = [row["picture"] for row in rows]
+        show_json({"pictures": pictures, "method": explain, "slides": rows, "failures": _failed(failures)})
     else:
-        say(f"{len(pictures)} pictures in {out}.")
+        say(f"{len(rows)} pictures in {out}.")
     _end(failures)
+
+
+def _drawn(run: Path, head: Path, prediction: Prediction, method: str, out: Path) -> dict[str, Any]:
+    """Draw one slide: its id, the picture's path and the faithfulness of what it shows."""
+    from ..features.layout import store_path
+    from ..features.store import open_store
+    from ..mil.artifact import load_head
+    from ..mil.explain import explain
+    from ..report.heatmap import draw_heatmap
+
+    store = open_store(store_path(run, prediction.slide))
+    picture = out / store_path(out, prediction.slide).with_suffix(".png").name
+    explanation = explain(load_head(head), store, prediction, method)
+    draw_heatmap(store, explanation, picture)
+    note(f"{prediction.slide}: {picture}")
+    score = explanation.flipping.score if explanation.flipping else None
+    return {"slide": prediction.slide, "picture": str(picture), "faithfulness": score}
 
 
 def _predictions(

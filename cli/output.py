@@ -39,11 +39,12 @@ def show_json(document: Any) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on stdout; cells are shown as they are, never read as markup."""
-    table = Table(title=Text(title), title_justify="left", show_lines=False)
+    table = Table(show_lines=False)
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
+    say(title)  # not the table's own, which would be folded at its width
     _console(stderr=False).print(table)
 
 

@@ -103,6 +103,12 @@ Unnormalised = Annotated[
         show_default=False,
     ),
 ]
+Icc = Annotated[
+    bool | None,
+    typer.Option(
+        "--icc", help="Take colours to sRGB by the slide's own profile, where it has one.", show_default=False
+    ),
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as YAML.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, e.g. patch.overlap=0.5.")
@@ -141,6 +147,7 @@ def run(
     stain: Stain = None,
     stain_target: StainTarget = None,
     allow_unnormalised: Unnormalised = None,
+    icc: Icc = None,
     precision: Precision = None,
     workers: Workers = None,
     readers: Readers = None,
@@ -193,6 +200,7 @@ def plan(
     stain: Stain = None,
     stain_target: StainTarget = None,
     allow_unnormalised: Unnormalised = None,
+    icc: Icc = None,
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     precision: Precision = None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..features.store import Store
     from ..tiling.annotations import Annotation
 
-TABLE = "tissue.csv"
+TABLE, PAGE = "tissue.csv", "index.html"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def tissue(
 ) -> None:
     """Show what is tissue: of slides before a run, or of a run folder with the patches that were read.
 
-    Per slide a picture and the tissue as GeoJSON for QuPath; contact sheets; tissue.csv.
+    Per slide a picture and the tissue as GeoJSON for QuPath; index.html, contact sheets and tissue.csv.
     """
     from ..cohort.config import Execution
     from ..cohort.glance import Wanted
@@ -132,9 +132,10 @@ def _on_slides(items: Sequence[Input], wanted: Wanted, limits: Execution) -> Ite
 
 
 def _write(seen: Iterable[_Seen | _Failed], out: Path, json: bool) -> None:
+    from ..report.cohort_page import write_cohort_page
     from ..report.contact import ContactSheets
 
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[str, dict[str, Any]]] = []
     failed: list[_Failed] = []
     with ContactSheets(out) as sheets:
         for one in seen:
@@ -142,13 +143,14 @@ def _write(seen: Iterable[_Seen | _Failed], out: Path, json: bool) -> None:
             if isinstance(one, _Failed):
                 failed.append(one)
                 continue
-            _write_slide(one, out)
+            rows.append((_write_slide(one, out), one.row))
             sheets.add(one.picture, one.slide_id, _facts(one.row))
-            rows.append(one.row)
-    _report(rows, failed, out, json)
+    write_cohort_page(out / PAGE, rows, failed)
+    _report([row for _, row in rows], failed, out, json)
 
 
-def _write_slide(one: _Seen, out: Path) -> None:
+def _write_slide(one: _Seen, out: Path) -> str:
+    """Write the picture and the regions of a slide; the name of the picture."""
     from ..features.layout import store_path
     from ..report.outline import save_picture
     from ..tiling.annotations import write_annotations
@@ -157,6 +159,7 @@ def _write_slide(one: _Seen, out: Path) -> None:
     save_picture(one.picture, out / f"{name}.png")
     if one.tissue:
         write_annotations(out / f"{name}.geojson", one.tissue)
+    return f"{name}.png"
 
 
 def _facts(row: dict[str, Any]) -> str:

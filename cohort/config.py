@@ -39,6 +39,7 @@ class RunConfig(Spec):
         identity: how the content of large files is known again: "fast" samples them, "full" reads all.
         stain: how the patches of slides are normalised before they are encoded; None for not at all.
         precision: in which a foundation model computes, "fp32", "bf16" or "fp16".
+        icc: the colours of slides are taken to sRGB by their ICC profile, where they have one.
         tissue: how tissue is found on slides.
         quality: which patches of slides are excluded for their quality.
         roi: a GeoJSON file, or a folder of them, with what a person drew on slides; empty for none.
@@ -54,6 +55,7 @@ class RunConfig(Spec):
     identity: How = "fast"
     stain: StainSpec | None = None
     precision: str = "fp32"
+    icc: bool = False
     tissue: TissueSpec = field(default_factory=TissueSpec)
     quality: QualitySpec = field(default_factory=QualitySpec)
     roi: str = ""

@@ -42,6 +42,15 @@ def open_source(item: Input, scaling: Asked = "auto") -> Slide | Volume:
     return open_volume(path, scaling=scaling) if item.kind == "volume" else open_slide(path, item.mpp)
 
 
+def coloured(source: Slide | Volume, config: RunConfig) -> Slide | Volume:
+    """The source in the colours that are asked for.
+
+    Raises:
+        UnsupportedFormat: the slide's colour profile is damaged.
+    """
+    return source.in_srgb() if config.icc and isinstance(source, Slide) else source
+
+
 @dataclass(frozen=True)
 class Job:
     """One input of a run.

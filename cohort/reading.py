@@ -26,7 +26,7 @@ from ..tiling.stream import PatchBatch, Reading, stream_patches
 from ..tiling.tissue import tissue_fraction
 from ..wsi.slide import Slide
 from .config import RunConfig
-from .job import Job
+from .job import Job, coloured
 from .looking import facts_of
 from .regions import regions_of, tissue_attributes
 
@@ -98,11 +98,13 @@ def prepare(source: Slide | Volume, job: Job) -> tuple[Prepared, Readable]:
     """Check the spacing, find the tissue, lay the grid; also the source as its patches are to be read.
 
     Raises:
+        UnsupportedFormat: its colour profile is damaged, and colours are to be taken to sRGB by it.
         SpacingTooFine, TooSmall, Unreadable: this source cannot serve the patches asked for.
         NotBrightfield, NotFluorescence: its tissue is not for the segmenter asked for.
         BadAnnotation: the regions drawn on it cannot be read.
         StainUnfit: its stain cannot be normalised.
     """
+    source = coloured(source, job.config)
     spec = patch_spec(job.config, source)
     drawn = regions_of(job.config.roi, job.config.roi_class, job.input)
     grid, tissue, look = patches_of(source, spec, job.config.tissue, drawn)

@@ -19,7 +19,7 @@ from ..tiling.stream import Reading, stream_patches
 from .apart import answers
 from .config import Execution, RunConfig
 from .inputs import Input
-from .job import open_source
+from .job import coloured, open_source
 from .reading import patches_of
 from .regions import regions_of
 
@@ -108,6 +108,7 @@ def _some_patches(tissue: Tissue, reading: Reading) -> NDArray[np.uint8]:
 
 @contextmanager
 def _tissue_of(item: Input, config: RunConfig, drawn: Sequence[Annotation]) -> Iterator[Tissue]:
-    with open_source(item, config.scaling) as source:
+    with open_source(item, config.scaling) as opened:
+        source = coloured(opened, config)
         grid, _, look = patches_of(source, config.patch, config.tissue, drawn)
         yield Tissue(source, grid, look.background)

@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from .abmil import GatedAttention
 from .bags import Bags
 from .heads import Head, HeadOutput
+from .projection import Projection
 from .spec import TrainSpec
 
 HEADS = 4
@@ -51,13 +52,13 @@ class AlibiTransformer(Head):
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.layers = nn.ModuleList(AlibiLayer(spec) for _ in range(LAYERS))
         self.attend = GatedAttention(spec.hidden, spec.attention)
         self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
     def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project(self.standardise(bags.features))
+        hidden = self.project.of_raw(bags.features, self.standardise)
         counts = bags.counts.tolist()
         parts = zip(torch.split(hidden, counts), torch.split(bags.coords, counts), strict=True)
         each = [self._one(*part) for part in parts]

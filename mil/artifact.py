@@ -45,14 +45,14 @@ class Trained:
         result: heads, predictions and metrics.
         contract: of the embeddings.
         spec: how the heads were trained.
-        identities: content identity of every training slide, by slide_id.
+        members: of every bag, the content identities of its slides, by slide_id.
         left_out: slide_ids by reason: "without_label", "without_store", "without_patches".
     """
 
     result: CrossValidation
     contract: EmbeddingContract
     spec: TrainSpec
-    identities: dict[str, str]
+    members: dict[str, dict[str, str]]
     left_out: dict[str, list[str]]
 
     def metrics(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Trained:
                 model: {name: estimate.to_dict() for name, estimate in estimates.items()}
                 for model, estimates in self.result.metrics.items()
             },
-            "slides": len(self.result.labels.entries),
+            "slides": sum(map(len, self.members.values())),
             "patients": len(set(self.result.labels.patients)),
             "left_out": self.left_out,
         }
@@ -179,14 +179,18 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
 
 def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
     result = trained.result
-    folds = zip(result.labels.slides, result.fold.tolist(), strict=True)
+    fold_of = dict(zip(result.labels.slides, result.fold.tolist(), strict=True))
     return {
         "schema": SCHEMA,
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
         "classes": list(result.labels.classes),
         "calibration": result.calibration.to_dict(),
-        "slides": {slide: {"fold": k, "identity": trained.identities[slide]} for slide, k in folds},
+        "slides": {
+            slide: {"fold": fold_of[bag], "identity": identity}
+            for bag, slides in trained.members.items()
+            for slide, identity in slides.items()
+        },
         "weights": [hashlib.sha256(blob).hexdigest() for blob in weights],
         "metrics": trained.metrics(),
     }

@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy, one_hot
 from .abmil import GatedAttention
 from .bags import Bags
 from .heads import Criterion, Head, HeadOutput
-from .multibranch import BranchClassifier, pool_each
-from .pooling import bag_softmax
+from .multibranch import BranchClassifier
+from .pooling import bag_softmax, pool_each
+from .projection import Projection
 from .spec import TrainSpec
 
 PATCHES = 8
@@ -39,11 +40,12 @@ class Clam(Head):
     """
 
     takes_classes_only = True
+    takes_bfloat16 = True
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int, branches: int) -> None:
         super().__init__(dim)
         self.branches = branches
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.attend = GatedAttention(spec.hidden, spec.attention, branches)
         self.classify = (
             BranchClassifier(spec.hidden, outputs) if branches > 1 else nn.Linear(spec.hidden, outputs)
@@ -51,7 +53,7 @@ class Clam(Head):
         self.clusters = nn.ModuleList(nn.Linear(spec.hidden, 2) for _ in range(outputs))
 
     def forward(self, bags: Bags) -> ClamOutput:
-        hidden = self.project(self.standardise(bags.features))
+        hidden = self.project.of_raw(bags.features, self.standardise)
         scores = self.attend(hidden)
         attention = bag_softmax(scores, bags.offsets)
         pooled = pool_each(hidden, attention, bags.offsets)
@@ -93,4 +95,4 @@ def smooth_svm(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     Berrada, Zisserman and Kumar, 2018, https://arxiv.org/abs/1802.07595, equation 9 with k = 1: it is the
     cross-entropy of logits of which all but the target's have the margin added.
     """
-    return cross_entropy(logits + 1 - one_hot(targets, logits.shape[1]), targets)
+    return cross_entropy(logits.float() + 1 - one_hot(targets, logits.shape[1]), targets)

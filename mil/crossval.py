@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,15 @@ from .bags import Bags
 from .baseline import linear_probe
 from .cache import LoadBag
 from .calibration import Calibration, OutOfFold, calibrate
-from .fit import FoldJob, Progress, fit_head
+from .fit import FoldJob, fit_head
 from .heads import Head
 from .labels import Labels
 from .metrics import Estimate, Predicted, evaluate
 from .spec import TrainSpec
 from .splits import assign_folds, validation_part
 from .standardise import Moments
+
+FitFold = Callable[[FoldJob], Head]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    labels: Labels, load: LoadBag, spec: TrainSpec, progress: Progress | None = None
+    labels: Labels, load: LoadBag, spec: TrainSpec, fit: FitFold | None = None
 ) -> CrossValidation:
     """Train and judge one head per fold, and a linear probe on the same folds.
 
@@ -55,7 +57,7 @@ def cross_validate(
         labels: the slides to use.
         load: gives the single bag of a slide; called many times for each.
         spec: how to train.
-        progress: told of every epoch.
+        fit: trains the head of a fold; by default `fit_head` does.
 
     Raises:
         UsageError: the labels cannot be split as the spec asks, or have no order and its task needs one.
@@ -69,7 +71,7 @@ def cross_validate(
     validation = [_validation_of(labels, fold, number, spec) for number in range(spec.folds)]
     moments = [Moments.of_bag(load(slide)) for slide in labels.slides]
     jobs = _jobs(labels, fold, validation, moments, spec)
-    heads = tuple(fit_head(job, load, spec, progress) for job in jobs)
+    heads = tuple(map(fit or (lambda job: fit_head(job, load, spec)), jobs))
     raw = np.stack(
         [probabilities_of(heads[k], load(slide)) for slide, k in zip(labels.slides, fold, strict=True)]
     )

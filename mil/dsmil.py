@@ -11,9 +11,9 @@ from torch import nn
 
 from .bags import Bags
 from .heads import Criterion, Head, HeadOutput
-from .multibranch import pool_each
 from .plain_pools import top_rows
-from .pooling import bag_index, bag_softmax
+from .pooling import bag_index, bag_softmax, pool_each
+from .projection import Projection
 from .spec import TrainSpec
 
 
@@ -31,7 +31,7 @@ class Dsmil(Head):
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.instance = nn.Linear(spec.hidden, outputs)
         self.query = nn.Sequential(
             nn.Linear(spec.hidden, spec.attention),
@@ -43,7 +43,7 @@ class Dsmil(Head):
         self.classify = nn.Linear(outputs * spec.hidden, outputs)
 
     def forward(self, bags: Bags) -> DualOutput:
-        hidden = self.project(self.standardise(bags.features))
+        hidden = self.project.of_raw(bags.features, self.standardise)
         patches = self.instance(hidden)
         rows = top_rows(patches, bags)
         queries = self.query(hidden)

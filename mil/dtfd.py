@@ -15,6 +15,7 @@ from .abmil import GatedAttention
 from .bags import Bags
 from .heads import Criterion, Head, HeadOutput
 from .pooling import bag_index, bag_softmax, weighted_sum
+from .projection import Projection
 from .spec import TrainSpec
 
 PSEUDO_BAGS = 4
@@ -33,10 +34,11 @@ class Dtfd(Head):
     """Split each bag into pseudo-bags, attend within each, then attend over them."""
 
     order_matters = True
+    takes_bfloat16 = True
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.attend_patches = GatedAttention(spec.hidden, spec.attention)
         self.classify_pseudo = nn.Linear(spec.hidden, outputs)
         self.attend_pseudo = GatedAttention(spec.hidden, spec.attention)
@@ -44,7 +46,7 @@ class Dtfd(Head):
 
     def forward(self, bags: Bags) -> TieredOutput:
         order, parts, of_bags = self._pseudo_bags(bags)
-        hidden = self.project(self.standardise(bags.features))[order]
+        hidden = self.project.of_raw(bags.features, self.standardise)[order]
         within = bag_softmax(self.attend_patches(hidden), parts)
         pseudo = weighted_sum(hidden, within, parts)
         among = bag_softmax(self.attend_pseudo(pseudo), of_bags)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from torch import nn
 from .bags import Bags
 from .cache import LoadBag
 from .heads import Criterion, Head
+from .imbalance import balanced_criterion
+from .precision import stepping
+from .prefetch import Prefetch
 from .registry import build_head
 from .spec import TrainSpec
 from .standardise import Moments
@@ -20,12 +24,21 @@ from .standardise import Moments
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Progress of one fold: mean losses after an epoch, both counted from 0."""
+    """Progress of one fold after an epoch.
+
+    Attributes:
+        fold, epoch: counted from 0.
+        train_loss, validation_loss: means.
+        seconds: that the passes over the training and the validation slides took.
+        waited: of these, those in which the next bags were not there yet.
+    """
 
     fold: int
     epoch: int
     train_loss: float
     validation_loss: float
+    seconds: float
+    waited: float
 
 
 Progress = Callable[[EpochReport], None]
@@ -57,10 +70,23 @@ def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | 
     Leaves the global random state as it was; equal arguments give equal weights on one device.
     """
     with _reproducible(job.seed, spec):
-        head = build_head(spec, len(job.moments.mean), job.classes)
-        head.standardise.fit(job.moments)
+        head = _fresh_head(job, spec)
         _descend(head.to(spec.device), job, load, spec, progress)
     return head.cpu().eval()
+
+
+def restore_head(job: FoldJob, weights: dict[str, torch.Tensor], spec: TrainSpec) -> Head:
+    """The head of a fold with weights that `fit_head` gave it before."""
+    with _reproducible(job.seed, spec):
+        head = _fresh_head(job, spec)
+    head.load_state_dict(weights)
+    return head.eval()
+
+
+def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
+    head = build_head(spec, len(job.moments.mean), job.classes)
+    head.standardise.fit(job.moments)
+    return head
 
 
 @contextmanager
@@ -78,16 +104,18 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
-    criterion = head.task.criterion(class_weights(job).to(spec.device))
+    criterion = balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
+    draw = torch.Generator().manual_seed(job.seed)
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
-        train_loss = _train_epoch(
-            head, _steps(job.train, load, spec), criterion, optimiser, spec.max_grad_norm
-        )
+        start, steps = time.perf_counter(), _steps(job.train, load, spec, draw)
+        train_loss = train_epoch(head, steps, Descent(criterion, optimiser, spec))
         schedule.step()
-        loss = validation_loss(head, job.validation, load, criterion)
+        whole = _whole(job.validation, load)
+        loss = _loss(head, whole, criterion)
         if progress:
-            progress(EpochReport(job.fold, epoch, train_loss, loss))
+            seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
+            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
         elif epoch - best_epoch >= spec.patience:
@@ -95,48 +123,73 @@ def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress:
     head.load_state_dict(best_state)
 
 
-def _train_epoch(
-    head: Head,
-    steps: Iterator[tuple[Bags, torch.Tensor]],
-    criterion: Criterion,
-    optimiser: torch.optim.Optimizer,
-    max_grad_norm: float,
-) -> float:
+Step = tuple[Bags, torch.Tensor]
+"""Some bags and their targets (B,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """How the weights of a head follow a loss."""
+
+    criterion: Criterion
+    optimiser: torch.optim.Optimizer
+    spec: TrainSpec
+
+
+def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
+    """One pass over the steps, each an optimiser step; the mean of their losses."""
     head.train()
     losses: list[float] = []
     for bags, targets in steps:
-        loss = head.loss(head(bags), targets, criterion)
-        optimiser.zero_grad()
+        with stepping(descent.spec, head):
+            loss = head.loss(head(bags.to(descent.spec.device)), targets, descent.criterion)
+        descent.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(head.parameters(), max_grad_norm)
-        optimiser.step()
+        nn.utils.clip_grad_norm_(head.parameters(), descent.spec.max_grad_norm)
+        descent.optimiser.step()
         losses.append(loss.item())
     return sum(losses) / len(losses)
 
 
 def _steps(
-    slides: Sequence[tuple[str, int]], load: LoadBag, spec: TrainSpec
-) -> Iterator[tuple[Bags, torch.Tensor]]:
-    """The slides in random order, a few ragged bags at a time, on the device."""
-    for numbers in torch.split(torch.randperm(len(slides)), spec.bags_per_step):
+    slides: Sequence[tuple[str, int]], load: LoadBag, spec: TrainSpec, draw: torch.Generator
+) -> Prefetch[torch.Tensor, Step]:
+    """The slides in random order, a few ragged bags at a time, read while the step before is taken.
+
+    Random numbers come from a generator of their own: dropout draws at the same time in another thread.
+    """
+
+    def step(numbers: torch.Tensor) -> Step:
         chosen = [slides[number] for number in numbers.tolist()]
-        bags = Bags.of([load(slide).sample(spec.bag_size) for slide, _ in chosen])
-        yield bags.to(spec.device), torch.tensor([target for _, target in chosen], device=spec.device)
+        bags = Bags.of([load(slide).sample(spec.bag_size, draw) for slide, _ in chosen])
+        return bags, torch.tensor([target for _, target in chosen], device=spec.device)
+
+    order = torch.randperm(len(slides), generator=draw)
+    return Prefetch(step, torch.split(order, spec.bags_per_step))
 
 
-@torch.inference_mode()
+def _whole(slides: Sequence[tuple[str, int]], load: LoadBag) -> Prefetch[tuple[str, int], Step]:
+    """Every slide alone, with all its patches."""
+    return Prefetch(lambda pair: (load(pair[0]), torch.tensor([pair[1]])), slides)
+
+
 def validation_loss(
     head: Head, slides: Sequence[tuple[str, int]], load: LoadBag, criterion: Criterion
 ) -> float:
     """Mean over slides, each bag whole and alone, weighted as the criterion weighs classes."""
+    return _loss(head, _whole(slides, load), criterion)
+
+
+@torch.inference_mode()
+def _loss(head: Head, steps: Iterable[Step], criterion: Criterion) -> float:
     head.eval()
     device = head.standardise.mean.device
-    logits = torch.cat([head(load(slide).to(device)).logits for slide, _ in slides])
-    targets = torch.tensor([target for _, target in slides], device=device)
+    answers = [(head(bags.to(device)).logits, targets.to(device)) for bags, targets in steps]
+    logits, targets = (torch.cat(parts) for parts in zip(*answers, strict=True))
     return criterion(logits, targets).item()
 
 
-def class_weights(job: FoldJob) -> torch.Tensor:
-    """(C,) float32, inverse to a class's share of the training slides: all classes weigh the same."""
+def class_shares(job: FoldJob) -> torch.Tensor:
+    """(C,) float32, the share of the training slides that is of each class."""
     counts = torch.bincount(torch.tensor([target for _, target in job.train]), minlength=job.classes)
-    return (job.classes * counts / len(job.train)).reciprocal()
+    return counts / len(job.train)

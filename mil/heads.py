@@ -41,11 +41,13 @@ class Head(nn.Module, ABC):
         order_matters: whether logits depend on the order of a bag's patches, as they do where the
             published network lays them out in that order.
         takes_classes_only: whether its loss needs targets that are class indices.
+        takes_bfloat16: whether training in bfloat16 was measured to cost no quality.
         task: what the logits mean; set by whoever builds the head for one.
     """
 
     order_matters: ClassVar[bool] = False
     takes_classes_only: ClassVar[bool] = False
+    takes_bfloat16: ClassVar[bool] = False
     task: Task
 
     def __init__(self, dim: int) -> None:

@@ -47,6 +47,49 @@ def auroc(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> flo
     return float(np.mean([_rank_auroc(targets == c, probabilities[:, c]) for c in positive]))
 
 
+def auprc(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Average precision: the area under precision over recall in steps, classes as for `auroc`.
+
+    Chance is the share of the positive class, not 0.5.
+
+    Raises:
+        ValueError: a class does not occur.
+    """
+    if len(np.unique(targets)) != probabilities.shape[1]:
+        raise ValueError("AUPRC needs every class among the targets")
+    positive = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    return float(np.mean([_average_precision(targets == c, probabilities[:, c]) for c in positive]))
+
+
+def sensitivity_at(
+    targets: NDArray[np.int64], probabilities: NDArray[np.float64], specificity: float
+) -> float:
+    """The greatest share of positives (S,) found by a threshold on the second of two classes (S, 2) that
+    calls at least this share of the negatives negative."""
+    hits, false = operating_points(targets == 1, probabilities[:, 1])
+    return float(hits[false <= 1 - specificity + 1e-12].max())
+
+
+def operating_points(
+    positive: NDArray[np.bool_], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sensitivity and false positive rate (T + 1,): (0, 0), then at each of T thresholds, strictest first."""
+    found, false, _ = _counts(positive, score)
+    start = np.zeros(1)
+    return (
+        np.concatenate([start, found / max(int(positive.sum()), 1)]),
+        np.concatenate([start, false / max(int((~positive).sum()), 1)]),
+    )
+
+
+def f1(targets: NDArray[np.int64], probabilities: NDArray[np.float64], ordered: bool = False) -> float:
+    """Harmonic mean of precision and recall; the mean over classes that occur or are given (macro)."""
+    decided, classes = decide(probabilities, ordered), probabilities.shape[1]
+    right = np.bincount(targets[decided == targets], minlength=classes)
+    both = np.bincount(targets, minlength=classes) + np.bincount(decided, minlength=classes)
+    return float((2 * right[both > 0] / both[both > 0]).mean())
+
+
 def balanced_accuracy(
     targets: NDArray[np.int64], probabilities: NDArray[np.float64], ordered: bool = False
 ) -> float:
@@ -85,7 +128,9 @@ def metrics_of(ordered: bool) -> dict[str, Metric]:
     """Every metric by name; `ordered` says how a class is decided on."""
     return {
         "auroc": auroc,
+        "auprc": auprc,
         "balanced_accuracy": partial(balanced_accuracy, ordered=ordered),
+        "f1": partial(f1, ordered=ordered),
         "quadratic_kappa": partial(quadratic_kappa, ordered=ordered),
         "brier": brier,
         "calibration_error": calibration_error,
@@ -141,6 +186,22 @@ def _rank_auroc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> floa
     ones = int(positive.sum())
     above = rankdata(score)[positive].sum() - ones * (ones + 1) / 2
     return float(above / (ones * (len(score) - ones)))
+
+
+def _average_precision(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+    found, false, _ = _counts(positive, score)
+    gained = np.diff(found, prepend=0.0) / positive.sum()
+    return float((gained * found / (found + false)).sum())
+
+
+def _counts(
+    positive: NDArray[np.bool_], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """True and false positives at each distinct score (T,) and those scores, greatest first."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    found = positive[order].cumsum()[last].astype(np.float64)
+    return found, last + 1 - found, score[order][last]
 
 
 def _estimate(metric: Metric, predicted: Predicted, draws: list[NDArray[np.int64]]) -> Estimate:

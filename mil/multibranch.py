@@ -9,7 +9,8 @@ from torch import nn
 from .abmil import GatedAttention
 from .bags import Bags
 from .heads import Head, HeadOutput
-from .pooling import bag_softmax, bag_sum
+from .pooling import bag_softmax, pool_each
+from .projection import Projection
 from .spec import TrainSpec
 
 
@@ -28,24 +29,17 @@ class BranchClassifier(nn.Module):
 class MultiBranchAbmil(Head):
     """Standardise, project, attend once per class, classify each class from what it attended to."""
 
+    takes_bfloat16 = True
+
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.attend = GatedAttention(spec.hidden, spec.attention, outputs)
         self.drop = nn.Dropout(spec.dropout)
         self.classify = BranchClassifier(spec.hidden, outputs)
 
     def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project(self.standardise(bags.features))
+        hidden = self.project.of_raw(bags.features, self.standardise)
         attention = bag_softmax(self.attend(hidden), bags.offsets)
         pooled = pool_each(hidden, attention, bags.offsets)
         return HeadOutput(self.classify(self.drop(pooled)), attention)
-
-
-def pool_each(hidden: torch.Tensor, attention: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """(B, C, H), each bag's sum of hidden (N, H) weighted by each column of attention (N, C).
-
-    Column by column: (N, C, H) at once would be C times the memory of the bag.
-    """
-    columns = [bag_sum(hidden * weights[:, None], offsets) for weights in attention.unbind(1)]
-    return torch.stack(columns, dim=1)

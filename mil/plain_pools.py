@@ -11,20 +11,23 @@ from torch import nn
 from .bags import Bags
 from .heads import Head, HeadOutput
 from .pooling import bag_index, weighted_sum
+from .projection import Projection
 from .spec import TrainSpec
 
 
 class MeanPool(Head):
     """Project, average, classify; every patch weighs the same."""
 
+    takes_bfloat16 = True
+
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
     def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project(self.standardise(bags.features))
-        weights = hidden.new_ones(()) / bags.counts[bag_index(bags.offsets), None]
+        hidden = self.project.of_raw(bags.features, self.standardise)
+        weights = (1 / bags.counts)[bag_index(bags.offsets), None]
         return HeadOutput(self.classify(weighted_sum(hidden, weights, bags.offsets)), weights)
 
 
@@ -33,11 +36,11 @@ class MaxPool(Head):
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.project = Projection(dim, spec.hidden, spec.dropout)
         self.classify = nn.Linear(spec.hidden, outputs)
 
     def forward(self, bags: Bags) -> HeadOutput:
-        logits = self.classify(self.project(self.standardise(bags.features)))
+        logits = self.classify(self.project.of_raw(bags.features, self.standardise))
         chosen = top_rows(logits, bags)
         attention = torch.zeros_like(logits).scatter_(0, chosen, 1.0)
         return HeadOutput(logits.gather(0, chosen), attention)

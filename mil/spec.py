@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..spec import Spec
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+BAGS = ("slide", "patient")
+IMBALANCE = ("weighted", "none", "focal", "logit")
+
 
 @dataclass(frozen=True)
 class TrainSpec(Spec):
@@ -15,6 +19,8 @@ class TrainSpec(Spec):
     Attributes:
         head: registry name.
         task: what the logits mean: "classes" without an order, or grades in order: "corn" or "link".
+        imbalance: what is done about rare classes: "weighted", "none", "focal" or "logit".
+        bag: "slide", or "patient": all slides of a patient are one bag with one label.
         folds: of the patient-grouped cross-validation; one head is kept per fold.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
@@ -22,6 +28,9 @@ class TrainSpec(Spec):
         epochs: most passes over the training slides.
         patience: epochs without a better validation loss before training stops.
         bags_per_step: slides per optimiser step.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the hardware multiplies it and the head
+            was measured safe. Validation and prediction are always float32.
+        cache_gb: most memory for bags that are kept between epochs, in GB of 10^9 bytes.
         bag_size: most patches of a slide used in one step, drawn afresh each time; validation and
             prediction always see whole bags.
         lr: peak learning rate of AdamW; it falls to 0 along a cosine over `epochs`.
@@ -37,6 +46,8 @@ class TrainSpec(Spec):
 
     head: str = "abmil"
     task: str = "classes"
+    imbalance: str = "weighted"
+    bag: str = "slide"
     folds: int = 5
     hidden: int = 128
     attention: int = 64
@@ -45,6 +56,8 @@ class TrainSpec(Spec):
     patience: int = 15
     bags_per_step: int = 8
     bag_size: int = 8192
+    precision: str = "auto"
+    cache_gb: float = 4.0
     lr: float = 1e-3
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
@@ -81,5 +94,12 @@ class TrainSpec(Spec):
                 raise UsageError(
                     f"Training with {name} = {getattr(self, name)} is impossible.", "Use more than 0."
                 )
-        if not 0 <= self.dropout < 1 or self.weight_decay < 0 or self.seed < 0:
-            raise UsageError("Training needs 0 <= dropout < 1, weight_decay >= 0 and seed >= 0.")
+        for name, known in (("precision", PRECISIONS), ("bag", BAGS), ("imbalance", IMBALANCE)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"There is no {name} {getattr(self, name)!r}.", f"Known: {', '.join(known)}."
+                )
+        if not 0 <= self.dropout < 1 or not self.cache_gb >= 0 or self.weight_decay < 0 or self.seed < 0:
+            raise UsageError(
+                "Training needs 0 <= dropout < 1, cache_gb >= 0, weight_decay >= 0 and seed >= 0."
+            )

@@ -10,6 +10,9 @@ from torch import nn
 
 from .bags import Bags
 
+BLOCK = 4096
+"""Rows that are widened at a time: a whole bag in float64 would be four times the memory of float16."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -21,8 +24,11 @@ class Moments:
     @staticmethod
     def of_bag(bag: Bags) -> Moments:
         """The moments of one bag."""
-        values = bag.features.double()
-        return Moments(values.mean(0), values.var(0, correction=0))
+        blocks, rows = torch.split(bag.features, BLOCK), len(bag.features)
+        mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / rows
+        # Around the mean, in a second pass: squares of raw values would cancel.
+        squares = torch.stack([(block - mean).square_().sum(0) for block in blocks])
+        return Moments(mean, squares.sum(0) / rows)
 
     @staticmethod
     def together(bags: Sequence[Moments]) -> Moments:

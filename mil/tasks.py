@@ -33,7 +33,8 @@ class Task(nn.Module, ABC):
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, C) natural logarithms of probabilities that sum to 1, of logits (B, >= outputs)."""
-        return self._read(logits[:, -self.outputs :])
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return self._read(wide[:, -self.outputs :])
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, C) float64."""

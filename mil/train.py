@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .. import __version__
 from ..errors import UsageError
 from ..features.layout import AnyPath, list_stores, slide_id_of
 from ..features.store import Store, open_store
+from ..spec import json_digest
 from .artifact import Trained, require_new, write_head
 from .bags import Bags, bag_from_store
-from .cache import BagCache
+from .cache import BagCache, LoadBag
 from .contract import EmbeddingContract, require_equal
-from .crossval import cross_validate
-from .fit import Progress
+from .crossval import FitFold, cross_validate
+from .fit import FoldJob, Progress, fit_head, restore_head
+from .heads import Head
 from .labels import Labels, read_labels
 from .leaks import require_no_leak
+from .patients import each_alone, load_pooled, pool_patients
 from .spec import TrainSpec
+from .unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,9 @@ def train(
 ) -> TrainReport:
     """Cross-validate on the labelled slides of a run folder and keep one head per fold.
 
+    Finished folds are kept beside `out_dir` until it is whole: the same call goes on after a kill, to the
+    same weights. A call with another spec, other labels or other embeddings starts afresh.
+
     Args:
         run_dir: run folder with embeddings.
         labels_path: CSV with the columns slide, patient and label.
@@ -65,12 +75,16 @@ def train(
     paths = {slide_id_of(path): path for path in list_stores(run_dir)}
     used, left_out = _match(labels, paths)
     contract, identities = _agree(open_store(paths[slide]) for slide in used.slides)
-    bags = BagCache(lambda slide: _load(paths[slide]))
+    unfinished = Unfinished(out_dir, _key(used, paths, spec))
+    bags = BagCache(lambda slide: _load(paths[slide]), int(spec.cache_gb * 1e9))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
-    result = cross_validate(used, bags, spec, progress)
-    trained = Trained(result, contract, spec, identities, left_out)
+    cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    load = load_pooled(members, bags)
+    result = cross_validate(cases, load, spec, _keeping(unfinished, load, spec, progress))
+    trained = Trained(result, contract, spec, _content(members, identities), left_out)
     write_head(out_dir, trained)
+    unfinished.remove()
     return TrainReport(out_dir, used.classes, trained.metrics())
 
 
@@ -105,6 +119,33 @@ def _agree(stores: Iterable[Store]) -> tuple[EmbeddingContract, dict[str, str]]:
     if contract is None:
         raise ValueError("no stores")
     return contract, identities
+
+
+def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The slides of each bag, with their content identities."""
+    return {bag: {slide: identities[slide] for slide in slides} for bag, slides in members.items()}
+
+
+def _key(labels: Labels, paths: dict[str, Path], spec: TrainSpec) -> str:
+    """Digest of everything that the weights depend on: a run with another key does not go on with them."""
+    of_stores = {slide: open_store(paths[slide]).attributes for slide in labels.slides}
+    rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
+    made_by = {"slidestream": __version__, "torch": torch.__version__}
+    return json_digest({"spec": spec.to_dict(), "labels": rows, "stores": of_stores, "made_by": made_by})
+
+
+def _keeping(unfinished: Unfinished, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> FitFold:
+    """Trains a fold and keeps it, or takes what an earlier run kept of it."""
+
+    def fit(job: FoldJob) -> Head:
+        kept = unfinished.weights(job.fold)
+        if kept is not None:
+            return restore_head(job, kept, spec)
+        head = fit_head(job, load, spec, progress)
+        unfinished.keep(job.fold, head)
+        return head
+
+    return fit
 
 
 def _load(path: Path) -> Bags:

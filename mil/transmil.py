@@ -10,6 +10,7 @@ from torch import nn
 from .bags import Bags
 from .heads import Head, HeadOutput
 from .nystrom import NystromAttention
+from .projection import Projection
 from .spec import TrainSpec
 
 HEADS = 8
@@ -58,7 +59,7 @@ class TransMil(Head):
 
     def __init__(self, spec: TrainSpec, dim: int, outputs: int) -> None:
         super().__init__(dim)
-        self.project = nn.Sequential(nn.Linear(dim, spec.hidden), nn.ReLU())
+        self.project = Projection(dim, spec.hidden)
         self.token = nn.Parameter(torch.randn(1, 1, spec.hidden))
         self.first, self.last = AttentionLayer(spec), AttentionLayer(spec)
         self.positions = PyramidPositions(spec.hidden)
@@ -66,8 +67,8 @@ class TransMil(Head):
         self.classify = nn.Linear(spec.hidden, outputs)
 
     def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project(self.standardise(bags.features))
-        each = [self._one(part) for part in hidden.split(bags.counts.tolist())]
+        hidden = self.project.of_raw(bags.features, self.standardise)
+        each = [self._one(part) for part in torch.split(hidden, bags.counts.tolist())]
         return HeadOutput(torch.cat([e[0] for e in each]), torch.cat([e[1] for e in each]))
 
     def _one(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

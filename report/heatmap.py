@@ -1,4 +1,4 @@
-"""Attention over the slide as a picture, drawn from the store alone: the slide is not needed."""
+"""Attention, or another explanation, over the slide as a picture, from the store: no slide is needed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 from ..errors import UsageError
 from ..features.layout import AnyPath
 from ..features.store import Store
+from ..mil.explain import Explanation
 from ..mil.predict import Prediction
 from ..spec import Spec
 from .attention_map import PatchPlan, concentration, paint, percentile_ranks
@@ -23,6 +24,13 @@ LEGIBLE_PX = 900
 PANEL_GAP = 12
 NO_BREAK = "\u00a0"
 PLAIN_COLORMAPS = ("viridis", "cividis", "plasma", "inferno", "magma")
+SHOWN = {
+    "attention": "attention",
+    "perturbation": "evidence lost without the patch",
+    "single": "evidence of the patch alone",
+    "gradients": "integrated gradients",
+}
+"""What the colours of each method of explanation show."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class HeatmapStyle(Spec):
 
     Attributes:
         alpha: how much of a patch's colour covers the tissue, above 0 to 1. Below it the tissue is
-            shown in grey, so that every colour speaks of attention and none of stain.
+            shown in grey, so that every colour speaks of relevance and none of stain.
         colormap: a perceptually uniform matplotlib colormap.
     """
 
@@ -49,18 +57,20 @@ class HeatmapStyle(Spec):
 
 
 def draw_heatmap(
-    store: Store, prediction: Prediction, path: AnyPath, style: HeatmapStyle | None = None
+    store: Store, prediction: Prediction | Explanation, path: AnyPath, style: HeatmapStyle | None = None
 ) -> None:
-    """Write a PNG page with a prediction and its attention over the slide's thumbnail.
+    """Write a PNG page with a prediction and its attention or explanation over the slide's thumbnail.
 
     Colours show a patch's percentile rank within this slide, so the brightest patch is the most
-    attended one whatever its weight; the caption says how concentrated the attention is. Patches
-    without an embedding and tissue without patches keep the thumbnail's colours. In a volume the
-    greatest rank over z is shown. The thumbnail stands beside it for comparison.
+    relevant one whatever its weight; the caption says how concentrated attention is, and how faithful
+    an explanation that was tested. Patches without an embedding and tissue without patches keep the
+    thumbnail's colours. In a volume the greatest rank over z is shown. The thumbnail stands beside it for
+    comparison.
 
     Args:
         store: of the slide.
-        prediction: of the same slide, with one attention weight per row of the store.
+        prediction: of the same slide, with one attention weight per row of the store; or how it is
+            explained.
         path: of the PNG; it is replaced in one step.
         style: colours.
 
@@ -90,22 +100,23 @@ def headline_of(prediction: Prediction) -> str:
     return " ".join(part.replace(" ", NO_BREAK) for part in parts)
 
 
-def heatmap_page(store: Store, prediction: Prediction, style: HeatmapStyle) -> Page:
+def heatmap_page(store: Store, shown: Prediction | Explanation, style: HeatmapStyle) -> Page:
     """The page that `draw_heatmap` writes; its picture is a whole multiple of the thumbnail's size."""
-    plan, attention = _plan(store), prediction.attention
-    if prediction.slide != store.slide_id or len(attention) != len(plan.coords):
-        raise ValueError(f"{len(attention)} weights of {prediction.slide} do not fit {store.slide_id}")
+    explanation = shown if isinstance(shown, Explanation) else Explanation.of_attention(shown)
+    prediction, relevance, plan = explanation.prediction, explanation.relevance, _plan(store)
+    if prediction.slide != store.slide_id or len(relevance) != len(plan.coords):
+        raise ValueError(f"{len(relevance)} weights of {prediction.slide} do not fit {store.slide_id}")
     thumbnail = _enlarged(store.thumbnail())
-    ranks = paint(plan, percentile_ranks(attention), thumbnail.shape[:2])
+    ranks = paint(plan, percentile_ranks(relevance), thumbnail.shape[:2])
     source: dict[str, Any] = store.attributes["source"]
     return Page(
         picture=beside(thumbnail, blend(thumbnail, ranks, style)),
         title=store.slide_id,
         headline=headline_of(prediction),
-        caption=_caption(store, attention, plan),
+        caption=_caption(store, explanation, plan),
         um_per_px=source["spacing"][0] * source["size"][0] / thumbnail.shape[1],
         ramp=_ramp(thumbnail, ranks, style),
-        bar_label="attention, percentile within slide",
+        bar_label=f"{SHOWN[explanation.method]}, percentile within slide",
     )
 
 
@@ -152,17 +163,21 @@ def _enlarged(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(thumbnail).resize(size, Image.Resampling.BICUBIC))
 
 
-def _caption(store: Store, attention: NDArray[np.float32], plan: PatchPlan) -> str:
-    shown = int(np.isfinite(attention).sum())
+def _caption(store: Store, explanation: Explanation, plan: PatchPlan) -> str:
+    relevance = explanation.relevance
+    shown = int(np.isfinite(relevance).sum())
     mask = store.mask() > 0
-    covered = np.isfinite(paint(plan, np.where(np.isfinite(attention), 0.0, np.nan), mask.shape))
-    sentences = [f"{shown} of {len(attention)} patches have an embedding and are coloured."]
+    covered = np.isfinite(paint(plan, np.where(np.isfinite(relevance), 0.0, np.nan), mask.shape))
+    sentences = [f"{shown} of {len(relevance)} patches have an embedding and are coloured."]
     if mask.any():
         sentences.append(f"They cover {(covered & mask).sum() / mask.sum():.0%} of the tissue found.")
-    if shown:
+    if shown and explanation.method == "attention":
         sentences.append(
-            f"The tenth of them with most attention holds {concentration(attention):.0%} of it all."
+            f"The tenth of them with most attention holds {concentration(relevance):.0%} of it all."
         )
+    score = explanation.flipping.score if explanation.flipping else None
+    if score is not None:
+        sentences.append(f"Faithfulness by patch flipping {score:+.2f}; 0 is chance.")
     if plan.coords.shape[1] == 3:
         sentences.append("Volume: the greatest percentile over z at each place.")
     return " ".join(sentences)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from slidestream.cli.app import main
@@ -19,6 +20,10 @@ from slidestream.features.encoder import BUILDERS, Encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", ROOT / "../shared/data")).resolve()
+
+# No test times anything: machines are shared, and the first example of a property pays for imports.
+settings.register_profile("slidestream", deadline=None)
+settings.load_profile("slidestream")
 
 WriteSlide = Callable[..., Path]
 

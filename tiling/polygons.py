@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import approximate_polygon, find_contours
 
 TOLERANCE_PX = 0.35
 """Outlines are simplified by at most this, in px of the mask: less than to the nearest pixel's centre."""
@@ -24,6 +23,8 @@ def trace(mask: NDArray[np.bool_]) -> list[Polygon]:
 
     Pixels belong together along sides. `fill` of the result is the mask again.
     """
+    from skimage.measure import approximate_polygon, find_contours  # a second: it loads most of SciPy
+
     framed = np.pad(mask, 1)
     pieces, count = ndimage.label(framed)
     outlines: list[Ring | None] = [None] * (count + 1)

@@ -40,6 +40,7 @@ BROKEN_DICOM = (
     AttributeError,
     NotImplementedError,
     struct.error,
+    RecursionError,
 )
 """What pydicom lets through from damaged headers beside its own exceptions."""
 

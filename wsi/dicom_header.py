@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ TAGS = (
     "TotalPixelMatrixRows",
     "NumberOfOpticalPaths",
     "TotalPixelMatrixFocalPlanes",
+    "OpticalPathSequence",
     "SharedFunctionalGroupsSequence",
 )
 
@@ -57,6 +58,7 @@ class Header:
         whole: what identifies the level, the same for all its parts.
         first: how many frames of the level the parts before this one hold.
         parts: how many parts the level has, 1 if it is whole.
+        icc: the colour profile of its optical path, empty without one.
     """
 
     instance: Instance
@@ -75,6 +77,7 @@ class Header:
     whole: str
     first: int
     parts: int
+    icc: bytes = field(default=b"", repr=False)
 
     @property
     def path(self) -> Path:
@@ -138,7 +141,13 @@ def _header(instance: Instance, tags: FileDataset) -> Header:
         whole=whole or instance.instance,
         first=_count(tags, "ConcatenationFrameOffsetNumber") if whole else 0,
         parts=parts if whole else 1,
+        icc=_profile(tags),
     )
+
+
+def _profile(tags: Dataset) -> bytes:
+    light = tags.get("OpticalPathSequence", None)
+    return bytes(light[0].get("ICCProfile", b"") or b"") if light else b""
 
 
 def _count(tags: Dataset, keyword: str) -> int:

@@ -72,7 +72,8 @@ class DicomReader:
             for parts in levels
         ]
         sizes = [parts[0].size for parts in levels]
-        self._facts = Facts("dicom", make_levels(sizes), levels[0][0].mpp, derived=derived)
+        first = levels[0][0]
+        self._facts = Facts("dicom", make_levels(sizes), first.mpp, derived=derived, icc=first.icc)
         self._cache: OrderedDict[tuple[int, int, int], Frame] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False

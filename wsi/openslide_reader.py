@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from openslide import OpenSlide, OpenSlideError, OpenSlideUnsupportedFormatError
+from PIL.ImageCms import PyCMSError
 
 from ..errors import ReadFailed, UnsupportedFormat
 from .levels import make_levels
 from .reader import Facts, LevelBox, Rgba, parse_number, parse_power
+
+DAMAGED = b"damaged"
+"""In place of a profile that is there and cannot be read."""
 
 
 class OpenSlideReader:
@@ -110,7 +114,19 @@ def _facts(handle: OpenSlide) -> Facts:
         mpp=(properties.get("openslide.mpp-x"), properties.get("openslide.mpp-y")),
         bounds=_bounds(properties, handle.dimensions),
         objective_power=parse_power(properties.get("openslide.objective-power")),
+        icc=_profile(handle),
     )
+
+
+def _profile(handle: OpenSlide) -> bytes:
+    """Damaged ones are told from none only where one is asked for."""
+    if "openslide.icc-size" not in handle.properties:
+        return b""
+    try:
+        profile = handle.color_profile
+        return profile.tobytes() if profile else b""
+    except (OSError, OpenSlideError, PyCMSError):
+        return DAMAGED
 
 
 def _bounds(properties: Mapping[str, str], size: tuple[int, int]) -> tuple[float, float, float, float] | None:

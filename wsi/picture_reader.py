@@ -54,7 +54,9 @@ class PictureReader:
         with _open(path) as image:
             _check(image, path)
             mpp = _tag_mpp(image) if image.format == "TIFF" else (None, None)
-            self._facts = Facts("picture", make_levels([image.size]), mpp)
+            self._facts = Facts(
+                "picture", make_levels([image.size]), mpp, icc=image.info.get("icc_profile") or b""
+            )
 
     @property
     def facts(self) -> Facts:

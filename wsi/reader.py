@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ class Facts:
         objective_power: as the file says it, None where it does not.
         scales: per level, by how much the decoder can reduce it on its way, 1 first; empty if it cannot.
         derived: the finest level here was made from a finer one, which is not here.
+        icc: the colour profile of the scanner, as stored; empty where there is none.
     """
 
     format: str
@@ -36,6 +37,7 @@ class Facts:
     objective_power: float | None = None
     scales: tuple[tuple[int, ...], ...] = ()
     derived: bool = False
+    icc: bytes = field(default=b"", repr=False)
 
     def view(self, level: int, scale: int) -> Level:
         """A level as the decoder reduces it; the last px may stand for fewer than the others."""

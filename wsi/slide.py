@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..errors import ReadFailed, SpacingTooFine, UnsupportedFormat
 from ..geometry import Region
 from ..identity import How
-from ..status import read_one_by_one
+from ..status import OK, read_one_by_one
 from .batch import read_batch
+from .colour import ToSrgb
 from .files import identity_of
 from .levels import Level
 from .mpp import MppInput, resolve_mpp
@@ -69,10 +70,13 @@ class Slide:
         mpp: (x, y), µm per level-0 px.
     """
 
-    def __init__(self, path: Path | str, reader: Reader, mpp: tuple[float, float]) -> None:
+    def __init__(
+        self, path: Path | str, reader: Reader, mpp: tuple[float, float], to_srgb: ToSrgb | None = None
+    ) -> None:
         self.path = path
         self.mpp = mpp
         self._reader = reader
+        self._to_srgb = to_srgb
         self._identities: dict[How, str] = {}
         self._closed = False
 
@@ -113,6 +117,17 @@ class Slide:
             "mpp_y": self.mpp[1],
         }
 
+    def in_srgb(self) -> Slide:
+        """The same slide with its colours taken to sRGB by its ICC profile, or as they are without one.
+
+        Both share what is open: closing either closes both.
+
+        Raises:
+            UnsupportedFormat: the profile is damaged.
+        """
+        profile = self._reader.facts.icc
+        return Slide(self.path, self._open(), self.mpp, ToSrgb(profile) if profile else None)
+
     def read(self, region: Region, out_size: tuple[int, int]) -> Pixels:
         """The region as uint8 (H, W, 3), white where nothing was scanned.
 
@@ -123,26 +138,30 @@ class Slide:
         Raises:
             ReadFailed: a part of it cannot be decoded. The slide stays usable.
         """
-        return np.ascontiguousarray(sample(self._open(), region, out_size).rgb)
+        return self._coloured(np.ascontiguousarray(sample(self._open(), region, out_size).rgb))
 
     def read_patch(self, region: Region, out_size: tuple[int, int]) -> Pixels | None:
         """As `read`, but None where not one pixel of the region was scanned."""
         found = sample(self._open(), region, out_size)
-        return np.ascontiguousarray(found.rgb) if found.scanned else None
+        return self._coloured(np.ascontiguousarray(found.rgb)) if found.scanned else None
 
     def read_patches(self, regions: Sequence[Region], out: Pixels) -> Pixels:
         """One patch per region into `out`, uint8 (B, H, W, 3); returns the status (B,): see `PatchSource`."""
         reader = self._open()
-        if isinstance(reader, TiledReader):
-            return read_batch(reader, regions, out)
-        return read_one_by_one(self.read_patch, regions, out)
+        if not isinstance(reader, TiledReader):
+            return read_one_by_one(self.read_patch, regions, out)
+        status = read_batch(reader, regions, out)
+        if self._to_srgb:
+            for row in np.flatnonzero(status == OK):
+                out[row] = self._to_srgb(out[row])
+        return status
 
     def thumbnail(self, max_px: int) -> Pixels:
         """The whole extent from the pyramid, at most `max_px` on its longer side, uint8 (H, W, 3).
 
         Never larger than level 0. Unreadable parts: see `overview`.
         """
-        return survey(self._open(), _fit(self.size, 1.0, max_px))[0]
+        return self._coloured(survey(self._open(), _fit(self.size, 1.0, max_px))[0])
 
     def overview(self, spacing_um: float, max_px: int) -> tuple[Pixels, NDArray[np.bool_]]:
         """The whole extent at about a spacing, and which of its pixels were scanned.
@@ -161,7 +180,9 @@ class Slide:
             Unreadable: too many parts cannot be decoded.
         """
         out = tuple(s * m / spacing_um for s, m in zip(self.size, self.mpp, strict=True))
-        return survey(self._open(), _fit((out[0], out[1]), 1.0, min(max_px, max(self.size))))
+        size = _fit((out[0], out[1]), 1.0, min(max_px, max(self.size)))
+        pixels, scanned = survey(self._open(), size)
+        return self._coloured(pixels), scanned
 
     def check_spacing(self, spacing_um: float, max_upsampling: float = 0.05) -> None:
         """Refuse a patch spacing that level 0 cannot serve without inventing detail.
@@ -197,12 +218,16 @@ class Slide:
             "identity": self.identity(),
             "levels": len(self.levels),
             "objective_power": self._reader.facts.objective_power,
+            "colours": "sRGB by ICC profile" if self._to_srgb else "as stored",
         }
 
     def close(self) -> None:
         """Release the file. Reading afterwards raises ReadFailed."""
         self._closed = True
         self._reader.close()
+
+    def _coloured(self, pixels: Pixels) -> Pixels:
+        return self._to_srgb(pixels) if self._to_srgb else pixels
 
     def _open(self) -> Reader:
         if self._closed:

@@ -20,7 +20,7 @@ from .reader import Facts, parse_number, parse_power
 from .tiff_facts import BROKEN_TIFF, MAX_PAGES, NDPI
 from .tile_table import TileTable, UnusualLayoutError, table_of
 
-XMP, SOFTWARE, SUB_DIRECTORIES = 700, 305, 330
+XMP, SOFTWARE, SUB_DIRECTORIES, ICC = 700, 305, 330, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 REDUCED = 1
 """Bit of the subfile type: a directory says that it shows another one smaller."""
@@ -82,7 +82,8 @@ def _pyramid(pages: list[Any]) -> tuple[Facts, tuple[TileTable, ...]]:
         power = parse_power(_aperio(text, "AppMag"))
     elif kind == "ome-tiff":
         mpp = _ome_mpp(_text(pages[0], 270), tables[0].size) or mpp
-    return Facts(kind, make_levels([table.size for table in tables]), mpp, _bounds(tables[0]), power), tables
+    sizes = make_levels([table.size for table in tables])
+    return Facts(kind, sizes, mpp, _bounds(tables[0]), power, icc=_profile(base)), tables
 
 
 def _bounds(table: TileTable) -> tuple[float, float, float, float] | None:
@@ -118,6 +119,11 @@ def _kind(first: Any) -> str:
 def _text(page: Any, tag: int) -> str:
     value = page.tags[tag].value if tag in page.tags else ""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _profile(page: Any) -> bytes:
+    value = page.tags[ICC].value if ICC in page.tags else b""
+    return bytes(value)
 
 
 def _lower(base: Any, tiled: list[Any], kind: str) -> Iterator[Any]:

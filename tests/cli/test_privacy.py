@@ -64,6 +64,7 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
             [run, "--head", head, "-o", str(out / "maps"), "--slide", "s0"],
             [run, "--head", head, "-o", str(out / "maps"), "--slide", "nobody"],
         ],
+        "evaluate": [[head, "--by", "patient"]],
         "encoders": [[], ["show", "uni"]],
         "pool": [[run, "-o", str(out / "slides.npz"), "--device", "cpu"]],
         "doctor": [[str(out)]],

@@ -53,7 +53,15 @@ def test_slides_are_looked_at_before_any_run(cli: Cli, slides: Path, tmp_path: P
         assert row["pieces"] == 1
         assert row["pen_red_mm2"] == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"a.png", "a.geojson", "b.png", "b.geojson", "contact-sheet-001.png", "tissue.csv"}
+    assert written == {
+        "a.png",
+        "a.geojson",
+        "b.png",
+        "b.geojson",
+        "contact-sheet-001.png",
+        "index.html",
+        "tissue.csv",
+    }
     table = list(csv.DictReader((tmp_path / "out/tissue.csv").read_text().splitlines()))
     assert [row["slide_id"] for row in table] == ["a", "b"]
     assert float(table[0]["tissue_mm2"]) == told["slides"][0]["tissue_mm2"]

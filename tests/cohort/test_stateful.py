@@ -171,7 +171,6 @@ def _oracle(seed: int) -> np.ndarray:
 RunFolder.TestCase.settings = settings(
     max_examples=40,
     stateful_step_count=15,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     database=None,

@@ -6,15 +6,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from slidestream.mil.metrics import (
     Predicted,
+    auprc,
     auroc,
     balanced_accuracy,
     evaluate,
+    f1,
     patient_resamples,
     quadratic_kappa,
+    sensitivity_at,
 )
 
 
@@ -30,7 +40,7 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     assert auroc(targets, two_columns(score)) == pytest.approx(expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 30))
 def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, levels: int) -> None:
     random = np.random.default_rng(seed)
@@ -40,8 +50,23 @@ def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, levels: in
     score = p[:, 1] if classes == 2 else p
     assert auroc(targets, p) == pytest.approx(roc_auc_score(targets, score, multi_class="ovr"))
     assert balanced_accuracy(targets, p) == pytest.approx(balanced_accuracy_score(targets, p.argmax(1)))
+    truth = targets if classes == 2 else np.eye(classes)[targets]
+    assert auprc(targets, p) == pytest.approx(average_precision_score(truth, score))
+    assert f1(targets, p) == pytest.approx(f1_score(targets, p.argmax(1), average="macro"))
     kappa = cohen_kappa_score(targets, p.argmax(1), weights="quadratic")
     assert quadratic_kappa(targets, p) == pytest.approx(kappa)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([0.5, 0.8, 0.9, 1.0]))
+def test_sensitivity_at_a_specificity_is_the_best_point_of_the_curve(
+    seed: int, levels: int, specificity: float
+) -> None:
+    random = np.random.default_rng(seed)
+    targets = np.concatenate([[0, 1], random.integers(0, 2, 40)])
+    score = random.integers(0, levels + 1, len(targets)) / levels
+    false, found, _ = roc_curve(targets, score, drop_intermediate=False)
+    expected = found[false <= 1 - specificity + 1e-12].max()
+    assert sensitivity_at(targets, two_columns(score), specificity) == pytest.approx(expected)
 
 
 def test_multiclass_auroc_is_the_mean_of_one_against_the_rest() -> None:

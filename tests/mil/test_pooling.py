@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slidestream.mil.pooling import bag_index, bag_softmax, bag_sum, weighted_sum
+from slidestream.mil.pooling import bag_index, bag_softmax, pool_each, weighted_sum
 
 OFFSETS = torch.tensor([0, 1, 6, 8, 20])
 BAGS = [slice(0, 1), slice(1, 6), slice(6, 8), slice(8, 20)]
@@ -28,10 +28,17 @@ def test_softmax_survives_scores_far_apart() -> None:
 
 
 def test_sums_equal_a_sum_per_bag() -> None:
-    values, weights = torch.randn(20, 4), torch.rand(20, 1)
-    torch.testing.assert_close(bag_sum(values, OFFSETS), torch.stack([values[rows].sum(0) for rows in BAGS]))
-    expected = torch.stack([weights[rows, 0] @ values[rows] for rows in BAGS])
-    torch.testing.assert_close(weighted_sum(values, weights, OFFSETS), expected)
+    values, weights = torch.randn(20, 4), torch.rand(20, 3)
+    expected = torch.stack([torch.einsum("nk,nd->kd", weights[rows], values[rows]) for rows in BAGS])
+    torch.testing.assert_close(pool_each(values, weights, OFFSETS), expected)
+    torch.testing.assert_close(weighted_sum(values, weights[:, :1], OFFSETS), expected[:, 0])
+
+
+def test_weights_of_coarse_scores_sum_to_one() -> None:
+    scores = torch.randn(20, 2).bfloat16()
+    weights = bag_softmax(scores, OFFSETS)
+    assert weights.dtype == torch.float32
+    torch.testing.assert_close(torch.stack([weights[rows].sum(0) for rows in BAGS]), torch.ones(4, 2))
 
 
 def test_gradients_are_exact() -> None:

@@ -24,7 +24,7 @@ def cohort(slides_of: list[tuple[int, int]]) -> Labels:
 patients = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=6, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(patients, st.integers(2, 5), st.integers(0, 1000))
 def test_a_patient_is_never_on_both_sides(slides_of: list[tuple[int, int]], folds: int, seed: int) -> None:
     labels = cohort(slides_of)
@@ -41,7 +41,7 @@ def test_a_patient_is_never_on_both_sides(slides_of: list[tuple[int, int]], fold
     np.testing.assert_array_equal(fold, assign_folds(labels, folds, seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(patients, st.integers(0, 1000))
 def test_validation_holds_out_whole_patients_and_leaves_some(
     slides_of: list[tuple[int, int]], seed: int

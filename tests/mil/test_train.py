@@ -16,7 +16,7 @@ from torch import nn
 from slidestream.errors import ContractMismatch, StoreCorrupt, StoreIncomplete, UsageError
 from slidestream.mil.artifact import load_head
 from slidestream.mil.crossval import cross_validate
-from slidestream.mil.fit import EpochReport, FoldJob, class_weights, fit_head, validation_loss
+from slidestream.mil.fit import EpochReport, FoldJob, class_shares, fit_head, validation_loss
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.standardise import Moments
 from slidestream.mil.train import train
@@ -156,7 +156,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(benchmark_bags: Callable) 
     head = fit_head(job, bags.__getitem__, TrainSpec(epochs=12, lr=1e-2), told.append)
     losses = [report.validation_loss for report in told]
     assert min(losses) < losses[-1]
-    criterion = nn.CrossEntropyLoss(class_weights(job))
+    criterion = nn.CrossEntropyLoss(1 / (2 * class_shares(job)))
     assert validation_loss(head, job.validation, bags.__getitem__, criterion) == pytest.approx(min(losses))
 
 

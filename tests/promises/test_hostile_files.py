@@ -27,6 +27,16 @@ def _tiff(width: int, height: int, next_ifd: int = 0, tile: int = 0) -> bytes:
     return header + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_ifd)
 
 
+def _nested_dicom(depth: int) -> bytes:
+    """A header whose referenced series (0008,1115) hold each other, `depth` times."""
+    syntax = b"1.2.840.10008.1.2.1\0"
+    meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
+    length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta))
+    sequence = struct.pack("<HH2sHI", 8, 0x1115, b"SQ", 0, 0xFFFFFFFF)
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    return bytes(128) + b"DICM" + length + meta + (sequence + item) * depth
+
+
 def test_bombs_and_loops_cost_themselves_only(
     cli: Cli, tmp_path: Path, draw_slides: Callable[..., Path]
 ) -> None:
@@ -41,6 +51,8 @@ def test_bombs_and_loops_cost_themselves_only(
     }
     for name, data in hostile.items():
         (slides / f"{name}.tif").write_bytes(data)
+    hostile["nested"] = _nested_dicom(5000)
+    (slides / "nested.dcm").write_bytes(hostile["nested"])
     tifffile.imwrite(slides / "flat.tif", np.zeros((30_000, 30_000), bool), compression="deflate")
     ended = cli("run", slides, "-o", tmp_path / "run", *SMALL, "--slide-mpp", "0.5", "--json")
     assert ended.code == 3

@@ -72,7 +72,7 @@ def test_patches_at_the_edge_and_below_a_pixel_stay_visible() -> None:
     assert np.argwhere(np.isfinite(picture)).tolist() == [[0, 0], [0, 10], [19, 19]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 90), st.integers(0, 70)), min_size=1, max_size=12), st.integers(1, 40)
 )

@@ -127,7 +127,7 @@ def pictures(draw: st.DrawFn) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("method", METHODS)
 @given(picture=pictures())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_picture_is_normalised_or_refused(method: str, picture: NDArray[np.uint8]) -> None:
     try:
         found = fit(method, picture.reshape(-1, 3))

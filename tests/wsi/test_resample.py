@@ -64,7 +64,7 @@ VIEWS: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 @needs_compiler
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(axes(), axes(), st.integers(0, 99), st.sampled_from(list(VIEWS)), st.sampled_from(list(VIEWS)))
 @example((1, 0.0, 1.0, 1), (1, 0.0, 1.0, 1), 1, "as it is", "as it is")
 @example((1, 0.25, 0.5, 40), (1, 0.0, 1.0, 7), 1, "as it is", "as it is")
@@ -204,7 +204,7 @@ def any_taps(draw: st.DrawFn, length: int) -> NDArray[np.int32]:
 
 
 @needs_compiler
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.integers(1, 300), st.integers(1, 60))
 def test_the_loop_does_what_its_taps_say(data: st.DataObject, height: int, width: int) -> None:
     x, y, pixels = data.draw(any_taps(width)), data.draw(any_taps(height)), noise(height, width, 1)

@@ -34,6 +34,7 @@ def test_describe_and_properties(real):
             "identity": content_identity([real(CMU)]),
             "levels": 1,
             "objective_power": 20.0,
+            "colours": "as stored",
         }
         assert json.loads(json.dumps(facts, allow_nan=False)) == facts
         assert slide.properties == {

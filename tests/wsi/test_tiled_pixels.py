@@ -134,7 +134,6 @@ def slides(draw):
 
 BOUNDED = settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )

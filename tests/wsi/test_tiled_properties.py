@@ -91,7 +91,6 @@ def cases(draw):
 
 BOUNDED = settings(
     max_examples=80,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )

@@ -1,0 +1,228 @@
+"""How good predictions are: on all slides, within groups of them, and against other predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..spec import Spec
+from .graded import Graded
+from .metrics import Estimate, Metric, evaluate, metrics_of, patient_resamples, sensitivity_at
+
+SPECIFICITY = 0.9
+BANDS = 4
+MOST_VALUES = 8
+"""A column of numbers with more distinct values than this, as age, is cut into bands."""
+
+
+@dataclass(frozen=True)
+class EvaluationSpec(Spec):
+    """How an evaluation is made.
+
+    Attributes:
+        resamples: of the bootstrap over patients.
+        seed: of those resamples.
+        min_group: fewest patients a group must have for its metrics to be given.
+    """
+
+    resamples: int = 1000
+    seed: int = 0
+    min_group: int = 10
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1 or self.min_group < 1:
+            raise UsageError("resamples and the least group must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The slides that share a value of a column.
+
+    Attributes:
+        estimates: empty where the group has too few patients or lacks a class.
+    """
+
+    value: str
+    slides: int
+    patients: int
+    estimates: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Difference(Spec):
+    """A metric of one set of predictions less that of another, on the same slides.
+
+    Attributes:
+        value: on all slides that both have.
+        low, high: 2.5th and 97.5th percentile over the same resamples of patients; None without any.
+        p: two-sided, of the bootstrap: twice the smaller share of resamples on either side of 0.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def evaluate_graded(graded: Graded, spec: EvaluationSpec) -> dict[str, Estimate]:
+    """Every metric with its 95 % interval over patients.
+
+    Raises:
+        UsageError: a class does not occur among the labels.
+    """
+    if len(np.unique(graded.predicted.targets)) < len(graded.classes):
+        missing = sorted(set(graded.classes) - {graded.classes[t] for t in graded.predicted.targets})
+        raise UsageError(
+            f"No slide has the label {', '.join(missing)}: its metrics cannot be known.",
+            "Evaluate slides of every class together.",
+        )
+    found = evaluate(graded.predicted, spec.resamples, spec.seed)
+    if len(graded.classes) == 2:
+        found["sensitivity_at_90_specificity"] = _resampled(graded, _sensitivity, spec)
+    return found
+
+
+_sensitivity = partial(sensitivity_at, specificity=SPECIFICITY)
+
+
+def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
+    """The metrics within each value of a column, in the order of the values.
+
+    Raises:
+        UsageError: the labels have no such column.
+    """
+    values = _banded(graded, column)
+    names = np.array(values)
+    groups = []
+    for value in sorted(set(values), key=lambda name: (values_key(name), name)):
+        part = graded.only(np.flatnonzero(names == value))
+        patients = len(set(part.predicted.patients))
+        whole = len(np.unique(part.predicted.targets)) == len(graded.classes)
+        known = evaluate_graded(part, spec) if patients >= spec.min_group and whole else {}
+        groups.append(Group(value or "(none)", len(part.slides), patients, known))
+    return groups
+
+
+def gaps(groups: Sequence[Group]) -> dict[str, float]:
+    """The largest difference between two groups, by metric; of fewer than two known groups none."""
+    known = [group.estimates for group in groups if group.estimates]
+    if len(known) < 2:
+        return {}
+    values = {name: [one[name].value for one in known] for name in known[0]}
+    return {name: max(found) - min(found) for name, found in values.items()}
+
+
+def compare(graded: Graded, other: Graded, spec: EvaluationSpec) -> dict[str, Difference]:
+    """Metrics of the first less those of the other on the slides that both have: a paired bootstrap.
+
+    Raises:
+        UsageError: they grade other classes, share no slide of every class, or differ in a truth.
+    """
+    ours, theirs = _paired(graded, other)
+    first, second = ours.predicted, theirs.predicted
+    draws = patient_resamples(first, spec.resamples, spec.seed)
+    found = {}
+    theirs_by = _metrics(theirs)
+    for name, metric in _metrics(ours).items():
+        against = theirs_by[name]
+        value = metric(first.targets, first.probabilities) - against(second.targets, second.probabilities)
+        steps = [
+            metric(first.targets[rows], first.probabilities[rows])
+            - against(second.targets[rows], second.probabilities[rows])
+            for rows in draws
+        ]
+        found[name] = _difference(value, np.array(steps))
+    return found
+
+
+def _difference(value: float, steps: NDArray[np.float64]) -> Difference:
+    if not len(steps):
+        return Difference(value, None, None, None)
+    low, high = np.percentile(steps, [2.5, 97.5])
+    # One is added on each side: no number of resamples proves a p of 0 (Davison and Hinkley 1997, 4.2).
+    tail = min((steps <= 0).sum(), (steps >= 0).sum()) + 1
+    return Difference(value, float(low), float(high), float(min(1.0, 2 * tail / (len(steps) + 1))))
+
+
+def _paired(graded: Graded, other: Graded) -> tuple[Graded, Graded]:
+    if graded.classes != other.classes:
+        raise UsageError(
+            f"One grades {', '.join(graded.classes)}, the other {', '.join(other.classes)}.",
+            "Compare heads that were trained for the same classes.",
+        )
+    shared = sorted(set(graded.slides) & set(other.slides))
+    pair = [one.only(np.array([one.slides.index(s) for s in shared], int)) for one in (graded, other)]
+    if len(np.unique(pair[0].predicted.targets)) < len(graded.classes):
+        raise UsageError("The two share too few slides: a class is missing.", "Grade the same slides.")
+    if (pair[0].predicted.targets != pair[1].predicted.targets).any():
+        raise UsageError("The two have other labels for a slide.", "Give the same --labels for both.")
+    return pair[0], pair[1]
+
+
+def _metrics(graded: Graded) -> dict[str, Metric]:
+    found = metrics_of(graded.predicted.ordered)
+    return found | ({"sensitivity_at_90_specificity": _sensitivity} if len(graded.classes) == 2 else {})
+
+
+def _resampled(graded: Graded, metric: Metric, spec: EvaluationSpec) -> Estimate:
+    p = graded.predicted
+    draws = patient_resamples(p, spec.resamples, spec.seed)
+    values = [metric(p.targets[rows], p.probabilities[rows]) for rows in draws]
+    value = metric(p.targets, p.probabilities)
+    if not values:
+        return Estimate(value, None, None, 0)
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(value, float(low), float(high), len(values))
+
+
+def _banded(graded: Graded, column: str) -> list[str]:
+    """The value of every slide, numbers of many values cut into bands of about as many slides each."""
+    if column not in graded.facts[0]:
+        known = ", ".join(key for key in graded.facts[0] if not key.startswith("p_"))
+        raise UsageError(f"The labels have no column {column}.", f"Columns: {known}.")
+    values = [row[column] for row in graded.facts]
+    numbers = [_number(value) for value in values]
+    given = [number for number in numbers if number is not None]
+    if len(given) < sum(map(bool, values)) or len(set(given)) <= MOST_VALUES:
+        return values
+    edges = np.quantile(given, np.linspace(0, 1, BANDS + 1))
+    return ["" if n is None else _band(n, edges) for n in numbers]
+
+
+def _band(number: float, edges: NDArray[np.float64]) -> str:
+    place = min(int(np.searchsorted(edges, number, side="right")), len(edges) - 1)
+    closed = "]" if place == len(edges) - 1 else ")"
+    return f"[{edges[place - 1]:g}, {edges[place]:g}{closed}"
+
+
+def values_key(name: str) -> tuple[int, float]:
+    """Numbers and bands of them by their size, before words."""
+    number = _number(name.lstrip("[").split(",")[0])
+    return (0, number) if number is not None else (1, 0.0)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def decision_curve(graded: Graded, thresholds: NDArray[np.float64]) -> Iterator[tuple[float, float, float]]:
+    """Threshold, net benefit of acting on the second of two classes, and of acting on everyone.
+
+    Vickers and Elkin, 2006: true positives less false positives weighed by the odds of the threshold,
+    per slide. Acting on no one has a net benefit of 0.
+    """
+    positive, score = graded.predicted.targets == 1, graded.predicted.probabilities[:, 1]
+    share = positive.mean()
+    for threshold in thresholds.tolist():
+        acted, odds = score >= threshold, threshold / (1 - threshold)
+        benefit = ((acted & positive).sum() - odds * (acted & ~positive).sum()) / len(score)
+        yield threshold, float(benefit), float(share - odds * (1 - share))
