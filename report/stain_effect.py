@@ -65,7 +65,7 @@ def pairs(effect: StainEffect) -> Patches:
 
 def telling(patches: Patches, wanted: int) -> list[int]:
     """Which patches to show, at most so many: evenly spread over the darker half, which holds most tissue."""
-    order = np.argsort(patches.reshape(len(patches), -1).mean(axis=1), kind="stable")
+    order = np.argsort(patches.mean(axis=(1, 2, 3)), kind="stable")
     darker = order[: max(wanted, len(order) // 2)].tolist()
     count = min(len(darker), wanted)
     return sorted(darker[(2 * i + 1) * len(darker) // (2 * count)] for i in range(count))

@@ -52,7 +52,6 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
         "stain-report": [
             [cohort, "-o", str(out / "stain"), "--labels", labels, "--column", "label", *small],
             [broken, "-o", str(out / "stains"), *small],
-            [read, "-o", str(out / "again")],
         ],
         "train": [[run, "--labels", labels, "-o", head, "--folds", "2", "--epochs", "2"]],
         "predict": [
