@@ -1,6 +1,6 @@
 """The bytes of a finished chunk, never without its crc32c: all of them in place, or some rows of them.
 
-A whole chunk is mapped rather than read: nothing is copied, processes that read the same bag share its
+A large chunk is mapped rather than read: nothing is copied, processes that read the same bag share its
 memory, and checking it is all the work. That is done only where the system can be asked first whether
 every page is there, since a bad sector found later would end the process and not only cost the slide.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from .layout import CRC_BYTES
 
 POPULATE_READ = 22
 """MADV_POPULATE_READ of Linux 5.14: fetch every page now, and say so if one cannot be had."""
+MAPPED_BYTES = 8 << 20
+"""A smaller chunk is read: that takes no longer, and a mapped file stays open while its memory is used."""
 NO_SUCH_ADVICE = (errno.EINVAL, errno.ENOSYS, errno.ENODEV)
 
 
@@ -36,7 +39,7 @@ def whole_chunk(path: Path) -> NDArray[np.uint8]:
         BadChecksum: its bytes are not those that were written.
     """
     with open(path, "rb", buffering=0) as file:
-        data = _mapped(file.fileno())
+        data = _mapped(file.fileno()) if os.fstat(file.fileno()).st_size >= MAPPED_BYTES else None
         if data is None:
             data = np.fromfile(file, np.uint8)
     content = data[:-CRC_BYTES]

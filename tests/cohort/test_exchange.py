@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from slidestream.features.verify import verify_store
 from slidestream.features.writer import StoreWriter
 from slidestream.mil.bags import bag_from_store
 from slidestream.mil.contract import EmbeddingContract, require_equal
+from slidestream.mil.predict import Prediction
+from slidestream.report.heatmap import HeatmapStyle, heatmap_page
+from slidestream.report.page import compose
 
 N, DIM, MPP, SPACING = 12, 6, (0.2528, 0.2531), 1.0
 VALUES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -338,6 +342,19 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_imported_again(tmp_path: P
     chunk.unlink()
     assert [outcome.status for outcome in import_folder(folder, run)] == ["done"]
     assert verify_store(list_stores(run)[0]) == []
+
+
+def test_a_heatmap_without_microns_has_no_scale_bar(tmp_path: Path) -> None:
+    store = imported(theirs(tmp_path / "t", as_trident), tmp_path / "a")
+    prediction = Prediction(
+        "s", ("a", "b"), np.array([[0.2, 0.8]]), (0,), np.linspace(0, 1, N, dtype=np.float32)
+    )
+    page = heatmap_page(store, prediction, HeatmapStyle())
+    assert page.um_per_px == 0
+    assert (page.picture != 255).any(), "patches are coloured where they lie"
+    bare, barred = (np.asarray(compose(replace(page, um_per_px=um))) for um in (0.0, 1.0))
+    assert bare.shape == barred.shape
+    assert (bare != barred).any()
 
 
 def test_the_commands(tmp_path: Path, cli: Callable[..., Any]) -> None:

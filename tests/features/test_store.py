@@ -151,6 +151,7 @@ def test_a_chunk_of_another_store_is_found(tmp_path: Path) -> None:
 @pytest.fixture(params=["mapped", "read"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks are mapped, or read where the system has no way to promise every page."""
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
     if request.param == "read":
         monkeypatch.setattr("slidestream.features.chunk.sys.platform", "win32")
 
@@ -191,6 +192,7 @@ def test_a_bad_sector_costs_the_store_not_the_process(
             raise OSError(errno.EFAULT, "Bad address")
 
     store = open_store(write(tmp_path / "a.zarr"))
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
     monkeypatch.setattr(mmap, "mmap", Bad)
     monkeypatch.setattr("slidestream.features.chunk.sys.platform", "linux")
     with pytest.raises(StoreCorrupt, match="cannot be read"):
@@ -203,8 +205,19 @@ def test_an_old_kernel_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             raise OSError(errno.EINVAL, "Invalid argument")
 
     store = open_store(write(tmp_path / "a.zarr"))
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
     monkeypatch.setattr(mmap, "mmap", Old)
     np.testing.assert_array_equal(store.features()[:4], VALUES[:4])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_bags_that_are_kept_keep_no_file_open(tmp_path: Path) -> None:
+    """A cache holds thousands of small bags, and a process may open about a thousand files."""
+    store = open_store(write(tmp_path / "a.zarr"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    kept = [array for _ in range(20) for array in (store.features(), store.coords())]
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    assert len(kept) == 40
 
 
 def test_some_rows_are_read_without_the_others(tmp_path: Path) -> None:
