@@ -56,6 +56,12 @@ def slides(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
     return folder
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slides are read here, which is quicker for a few small ones."""
+    monkeypatch.setattr("slidestream.cohort.apart.may_have_children", lambda: False)
+
+
 def table(folder: Path) -> dict[str, dict[str, str]]:
     rows = csv.DictReader((folder / "stain.csv").read_text().splitlines())
     return {row["slide"]: row for row in rows}
@@ -79,10 +85,22 @@ def test_patches_are_those_that_openslide_reads(slides: Path) -> None:
     assert sorted(set(found)) == found, "each once, in the order of the grid"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_after_is_the_fit_that_a_run_stores(cli: Cli, slides: Path, tmp_path: Path) -> None:
     """Least squares and exponentials on the fit in the store give what the report shows."""
     run = tmp_path / "run"
-    options = ["--encoder", "null", "--patch-size", PATCH_PX, "--mpp", 1, "--stain", "macenko"]
+    options = [
+        "--encoder",
+        "null",
+        "--patch-size",
+        PATCH_PX,
+        "--mpp",
+        1,
+        "--stain",
+        "macenko",
+        "--readers",
+        0,
+    ]
     assert cli("run", slides / "b.tiff", "-o", run, *options).code == 0
     stored = open_store(run / "embeddings/b.zarr").attributes["stain_fit"]
     ended = cli("stain-report", run, "-o", tmp_path / "out", "--json")
@@ -107,6 +125,7 @@ def test_after_is_the_fit_that_a_run_stores(cli: Cli, slides: Path, tmp_path: Pa
         np.testing.assert_allclose(beside, after[which].mean(axis=(0, 1)), atol=1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_every_slide_is_shown_refused_or_failed(cli: Cli, slides: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = cli("stain-report", slides, "-o", out, "--json")
@@ -133,6 +152,7 @@ def test_every_slide_is_shown_refused_or_failed(cli: Cli, slides: Path, tmp_path
     assert "1 slides by macenko: 0 normalised, 1 not normalised, 0 failed." in plain.out
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_another_method_and_target(cli: Cli, slides: Path, tmp_path: Path) -> None:
     """Normalised to look like itself, a slide stays what it is."""
     options = ["--stain", "reinhard", "--stain-target", slides / "a.tiff", "--set", "patch.size_px=64"]
@@ -145,7 +165,7 @@ def test_another_method_and_target(cli: Cli, slides: Path, tmp_path: Path) -> No
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_scanners_are_told_before_and_less_after(
     cli: Cli, tmp_path: Path, write_slide: Callable[..., Path]
 ) -> None:
