@@ -8,8 +8,8 @@ attributes, and the features once more as a tensor in a .pt file. STAMP: `feats`
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def read_tensor(path: Path, coords: Path, slide_id: str) -> Exchanged:
 
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise UnsupportedFormat(f"{path.name} is no tensor file.", "Leave it out.") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         raise UnsupportedFormat(f"{path.name} holds something other than a tensor.", "Leave it out.")

@@ -81,7 +81,7 @@ def test_3_what_changes_a_result_is_refused_and_never_guessed(
     assert (refused.code, "--force-spacing" in refused.err) == (2, True), (
         "a spacing the encoder does not know"
     )
-    mixed = cli("run", slides / "good.tiff", "-o", tmp_path / "run", *QUICK, "--encoder", "null")
+    mixed = cli("run", slides / "good.tiff", "-o", tmp_path / "run", *QUICK[2:], "--encoder", "null")
     assert (mixed.code, 'config.encoder: "mean" != "null"' in mixed.err) == (2, True)
 
 
