@@ -88,4 +88,4 @@ def retry(
         timeout=timeout,
         memory_gb=reader_memory,
     )
-    execute(RunOrder(inputs, config, run, execution, dask), json)
+    execute([RunOrder(inputs, config, run, execution, dask)], json)

@@ -17,6 +17,7 @@ from . import (
     doctor,
     encoding,
     evaluating,
+    exchanging,
     inspecting,
     learning,
     pooling,
@@ -54,6 +55,8 @@ app.command()(learning.predict)
 app.command()(evaluating.evaluate)
 app.command()(learning.heatmap)
 app.command()(pooling.pool)
+app.command()(exchanging.export)
+app.command(name="import")(exchanging.import_)
 
 
 def _version(wanted: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ..errors import UsageError
 from .output import note
@@ -16,10 +17,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """What the command line asks for, resolved."""
+    """What the command line asks for, resolved: inputs, and a configuration for each encoder."""
 
     found: Found
-    config: RunConfig
+    configs: tuple[RunConfig, ...]
+
+    def runs(self, out: Path) -> list[tuple[Path, RunConfig]]:
+        """The run folder of each configuration: `out`, or where there are several, one in it for each.
+
+        Raises:
+            UsageError: two encoders of one name, or `out` is the run folder of one encoder.
+        """
+        from ..cohort.config import FILE
+        from ..features.encoder import known_card
+
+        if len(self.configs) == 1:
+            return [(out, self.configs[0])]
+        if (out / FILE).exists():
+            raise UsageError(
+                f"{out} is the run folder of one encoder.", "Name another folder for several with -o."
+            )
+        names = [quote(known_card(config.encoder).name, safe="") for config in self.configs]
+        if len(set(names)) < len(names):
+            raise UsageError(f"Two encoders have one name: {', '.join(names)}.", "Name each encoder once.")
+        return [(out / name, config) for name, config in zip(names, self.configs, strict=True)]
 
 
 def resolve_command(given: dict[str, Any]) -> Ask:
@@ -31,7 +52,6 @@ def resolve_command(given: dict[str, Any]) -> Ask:
 
     upsampling = 1e9 if given["allow_upsampling"] else None
     flags = {
-        "encoder": given["encoder"],
         "patch.size_px": given["patch_size"],
         "patch.spacing": given["mpp"],
         "patch.overlap": given["overlap"],
@@ -55,15 +75,19 @@ def resolve_command(given: dict[str, Any]) -> Ask:
         "icc": given["icc"],
         "stain.allow_unnormalised": given["allow_unnormalised"],
     }
-    config = resolve(given["config"], flags, given["settings"] or [])
+    names = given["encoder"] or [None]
+    asked = [{**flags, "encoder": name} for name in names]
+    configs = [resolve(given["config"], each, given["settings"] or []) for each in asked]
     if given["stain_target"]:
-        config = aimed(config, given)
-    note_licence(config.encoder)
+        stain = aimed(configs[0], given).stain
+        configs = [replace(config, stain=stain) for config in configs]
+    for config in configs:
+        note_licence(config.encoder)
     found = find_inputs(given["inputs"], given["slide_mpp"])
     if found.ignored:
         note(f"{len(found.ignored)} files are neither slides nor volumes, e.g. {found.ignored[0].name}.")
-    check_regions(config.roi, found.inputs)
-    return Ask(found, config)
+    check_regions(configs[0].roi, found.inputs)
+    return Ask(found, tuple(configs))
 
 
 def aimed(config: RunConfig, given: dict[str, Any]) -> RunConfig:

@@ -65,7 +65,7 @@ def doctor(
 
 def _packages() -> Iterator[Check]:
     yield Check("python", platform.python_version(), PASS)
-    for package in ("slidestream", "openslide-python", "tiffslide", "imagecodecs", "zarr"):
+    for package in ("slidestream", "openslide-python", "tiffslide", "imagecodecs"):
         yield _installed(package, FAIL, INSTALL)
     yield _openslide()
     yield from _codecs()

@@ -60,3 +60,11 @@ RoiClass = Annotated[
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
 ]
+Encoder = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name of `slidestream encoders`, timm:NAME, or a YAML card. Several times: pixels are read "
+        "once for all of them, and each has its run folder in RUN. [default: texture]",
+    ),
+]

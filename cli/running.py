@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from .options import (
     BatchSize,
     Dask,
     Device,
+    Encoder,
     Inputs,
     Json,
     ReaderMemory,
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
 
 Run = Annotated[
     Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to make or to go on with.")
-]
-Encoder = Annotated[
-    str | None,
-    typer.Option(help="A name of `slidestream encoders`, timm:NAME, or a YAML card. [default: texture]"),
 ]
 PatchSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of a patch. [default: from the encoder card]")
@@ -173,7 +171,8 @@ def run(
         timeout=timeout,
         memory_gb=reader_memory,
     )
-    execute(RunOrder(ask.found.inputs, ask.config, out, execution, dask), json)
+    runs = ask.runs(out)
+    execute([RunOrder(ask.found.inputs, config, run, execution, dask) for run, config in runs], json)
 
 
 def plan(
@@ -212,52 +211,73 @@ def plan(
     ask = resolve_command(locals())
     from ..cohort.config import Execution, check_config
     from ..cohort.ledger import read_entries
-    from ..cohort.plan import Planner
+    from ..cohort.run import RunOrder, require_same_patches
     from ..features.encoder import card_of
 
-    card = card_of(ask.config.encoder)
-    check_config(out, ask.config, card)
     limits = Execution.given(timeout=timeout, memory_gb=reader_memory)
-    steps = list(Planner(out, ask.config, card, read_entries(out), limits).steps(ask.found.inputs))
+    orders = [RunOrder(ask.found.inputs, asked, run, limits) for run, asked in ask.runs(out)]
+    require_same_patches(orders)
+    planned = []
+    for order in orders:
+        card = card_of(order.config.encoder)
+        check_config(order.run, order.config, card)
+        planned.append(list(order.planner(card, read_entries(order.run)).steps(order.inputs)))
     if json:
-        rows = [_row(step) for step in steps]
-        show_json({"run": str(out), "config": ask.config.to_dict(), "steps": rows})
+        plans = [_planned(order, steps) for order, steps in zip(orders, planned, strict=True)]
+        show_json(plans[0] if len(plans) == 1 else {"runs": plans})
         return
-    show_table(
-        f"{sum(step.todo for step in steps)} of {len(steps)} to do",
-        ("slide", "kind", "", "why"),
-        [(s.input.slide_id, s.input.kind, "to do" if s.todo else "up to date", s.reason) for s in steps],
-    )
+    for order, steps in zip(orders, planned, strict=True):
+        where = f"{order.run}: " if len(orders) > 1 else ""
+        show_table(
+            f"{where}{sum(step.todo for step in steps)} of {len(steps)} to do",
+            ("slide", "kind", "", "why"),
+            [(s.input.slide_id, s.input.kind, "to do" if s.todo else "up to date", s.reason) for s in steps],
+        )
 
 
-def execute(order: RunOrder, json: bool) -> None:
+def _planned(order: RunOrder, steps: Sequence[Step]) -> dict[str, Any]:
+    rows = [_row(step) for step in steps]
+    return {"run": str(order.run), "config": order.config.to_dict(), "steps": rows}
+
+
+def execute(orders: Sequence[RunOrder], json: bool) -> None:
     """Run, show how it goes, and report; leaves with 3 where an input failed."""
-    from ..cohort.run import run_cohort
+    from ..cohort.run import run_together
     from .progress import RunProgress
 
     with RunProgress() as progress:
-        summary = run_cohort(order, progress)
-    _report(order.run, summary, progress.patches_per_second, json)
-    if summary.failures:
+        summaries = run_together(orders, progress)
+    ended = [(order.run, summary) for order, summary in zip(orders, summaries, strict=True)]
+    if json:
+        told = [_told(run, summary, progress.patches_per_second) for run, summary in ended]
+        show_json(told[0] if len(told) == 1 else {"runs": told})
+    else:
+        for run, summary in ended:
+            _report(run, summary)
+    if any(summary.failures for summary in summaries):
         raise typer.Exit(3)
 
 
-def _report(out: Path, summary: Summary, rate: float, json: bool) -> None:
+def _counts(summary: Summary) -> Counter[str]:
     counts = Counter(outcome.status for outcome in summary.outcomes)
     counts["up_to_date"] = sum(not step.todo for step in summary.steps)
-    if json:
-        show_json(
-            {
-                "run": str(out),
-                "counts": dict(counts),
-                "patches_per_second": round(rate, 1),
-                "up_to_date": [_why(step) for step in summary.steps if not step.todo],
-                "outcomes": [outcome.to_dict() for outcome in summary.outcomes],
-            }
-        )
-        return
-    told = [f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()) if count]
-    say(f"{out}: {', '.join(told) or 'nothing to do'}.")
+    return counts
+
+
+def _told(run: Path, summary: Summary, rate: float) -> dict[str, Any]:
+    return {
+        "run": str(run),
+        "counts": dict(_counts(summary)),
+        "patches_per_second": round(rate, 1),
+        "up_to_date": [_why(step) for step in summary.steps if not step.todo],
+        "outcomes": [outcome.to_dict() for outcome in summary.outcomes],
+    }
+
+
+def _report(run: Path, summary: Summary) -> None:
+    counted = sorted(_counts(summary).items())
+    told = [f"{count} {name.replace('_', ' ')}" for name, count in counted if count]
+    say(f"{run}: {', '.join(told) or 'nothing to do'}.")
     show_failures(summary.failures)
 
 

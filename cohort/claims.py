@@ -11,7 +11,8 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -143,7 +144,6 @@ class Sharing:
         self._run = run
         self._claims = Claims(run)
         self._before = {job.input.slide_id: seal_of(job) for job in jobs}
-        self.elsewhere: list[Job] = []
 
     def __enter__(self) -> Self:
         self._claims.__enter__()
@@ -155,13 +155,11 @@ class Sharing:
         self._claims.__exit__(kind, error, trace)
 
     def take(self, job: Job) -> bool:
-        """Whether the job is ours to do; else another run has done it, or is at it: see `elsewhere`."""
+        """Whether the job is ours to do; else another run has done it, or is at it."""
         if not self._claims.take(job.input.slide_id):
-            self.elsewhere.append(job)
             return False
         if self.is_done(job):
             self.give_back(job)
-            self.elsewhere.append(job)
             return False
         return True
 
@@ -173,6 +171,55 @@ class Sharing:
         """Whether another run has finished the store since the jobs were planned."""
         now = seal_of(job)
         return bool(now) and now != self._before[job.input.slide_id]
+
+
+class Together:
+    """The jobs of a run in one or several run folders: an input is taken in all of them, or in none.
+
+    A context manager.
+
+    Attributes:
+        elsewhere: jobs that another run has done or is at, in one of the folders at least.
+    """
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        by_run: dict[Path, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_run[job.run].append(job)
+        self._folders = {run: Sharing(run, its_jobs) for run, its_jobs in by_run.items()}
+        self._open = contextlib.ExitStack()
+        self.elsewhere: list[Job] = []
+
+    def __enter__(self) -> Self:
+        for folder in self._folders.values():
+            self._open.enter_context(folder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def take(self, job: Job) -> bool:
+        """Whether the job and its others are ours to do; else they are in `elsewhere`."""
+        taken: list[Job] = []
+        for member in job.members:
+            if not self._folders[member.run].take(member):
+                for each in taken:
+                    self._folders[each.run].give_back(each)
+                self.elsewhere.append(job)
+                return False
+            taken.append(member)
+        return True
+
+    def give_back(self, job: Job) -> None:
+        """The job and its others have ended."""
+        for member in job.members:
+            self._folders[member.run].give_back(member)
+
+    def is_done(self, job: Job) -> bool:
+        """Whether another run has finished the store of this job since it was planned; not of its others."""
+        return self._folders[job.run].is_done(job)
 
 
 def seal_of(job: Job) -> str:

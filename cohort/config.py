@@ -195,6 +195,8 @@ def _read(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML.") from error
+    if isinstance(document, dict) and "imported" in document:
+        raise UsageError(f"The embeddings in {path.parent} were imported.", "Use another run folder with -o.")
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         raise UsageError(f"{path} does not hold a run's configuration.")
     return document

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Job:
     Attributes:
         opener: opens the input.
         card: of the encoder. Without it rows of a killed run are not taken over: they might be another's.
+        others: the same input for other encoders, in run folders of their own; its pixels are read once.
     """
 
     input: Input
@@ -66,6 +67,20 @@ class Job:
     execution: Execution
     opener: Opener = open_source
     card: EncoderCard | None = None
+    others: tuple[Job, ...] = ()
+
+    @property
+    def members(self) -> tuple[Job, ...]:
+        """This job and the others that are done with it."""
+        return (self, *self.others)
+
+
+def grouped(jobs: Iterable[Job]) -> list[Job]:
+    """Jobs of the same input as one, in the order of their first."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.input.slide_id, []).append(job)
+    return [replace(first, others=tuple(others)) for first, *others in groups.values()]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ..tiling.stream import PatchBatch
 from .failure import coded
 from .interrupt import uninterrupted
 from .job import FAILED, Job, Outcome, open_source, stored
-from .reading import Feed, Prepared, read_here, stain_attributes
+from .reading import Feed, Prepared, read_here, resume_of, stain_attributes
 from .regions import tissue_attributes
 
 if TYPE_CHECKING:
@@ -39,10 +38,22 @@ OnPatches = Callable[[int, int], None]
 """Called with the patches done so far and the patches in all."""
 
 
-def process(
+def process(job: Job, on_patches: OnPatches | None = None) -> Outcome:
+    """Read, encode and store one input, within this process.
+
+    Raises:
+        EnvironmentProblem: nothing about the input: no disk space, no GPU, a missing extra.
+    """
+    return process_all(job, on_patches)[0]
+
+
+def process_all(
     job: Job, on_patches: OnPatches | None = None, feed: AbstractContextManager[Feed] | None = None
-) -> Outcome:
-    """Read, encode and store one input. Whatever is wrong with it ends in a failed outcome.
+) -> list[Outcome]:
+    """Read one input, and encode and store it by every encoder; the outcomes of `job.members`.
+
+    Whatever is wrong with the input ends in failed outcomes. What is wrong for one encoder alone costs
+    its outcome and no other.
 
     Args:
         feed: the job's patches; by default they are read within this process.
@@ -51,49 +62,109 @@ def process(
         EnvironmentProblem: nothing about the input: no disk space, no GPU, a missing extra.
     """
     start = time.perf_counter()
-    slide_id = job.input.slide_id
+    shares = [Share(each) for each in job.members]
     try:
-        ended = _store(job, feed or read_here(job), on_patches or _silent)
+        with feed or read_here(job) as fed:
+            encode(shares, fed, on_patches or _silent)
     except EnvironmentProblem:
         raise
     except Exception as error:  # noqa: BLE001 - one bad slide costs one slide, whatever it does to a decoder
-        why = coded(error)
-        return _timed(Outcome(slide_id, FAILED, code=why.code, cause=why.cause, fix=why.fix), start)
-    return _timed(ended, start)
+        for share in shares:
+            share.fail(error)
+    return [_timed(share.outcome, start) for share in shares]
 
 
 def _silent(done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def _store(job: Job, feed: AbstractContextManager[Feed], on_patches: OnPatches) -> Outcome:
-    """Write the store of one input."""
-    card = card_of(job.config.encoder)
-    embed = _embedder(job) if card.dim else _no_embeddings
-    place = store_path(job.run, job.input.slide_id)
-    with feed as fed, _writer(place, fed.prepared, card.dim) as writer:
-        colours = _new_colours(job, fed.prepared) if card.dim else None
+class Share:
+    """What one encoder makes of an input: a store, or a failure."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.card = card_of(job.config.encoder)
+        self.embed = _embedder(job) if self.card.dim else _no_embeddings
+        self.outcome: Outcome | None = None
+        self._writing: Generator[None, PatchBatch | None, Outcome] | None = None
+
+    def begin(self, prepared: Prepared) -> None:
+        """Take over what a killed run left, and be ready for the first batch."""
+        self._writing = _written(self, prepared)
+        self.take(None)
+
+    def take(self, batch: PatchBatch | None) -> None:
+        """The next batch; None after the last one. A failure ends this share, and only it."""
+        if self.outcome or not self._writing:
+            return
+        try:
+            self._writing.send(batch)
+        except StopIteration as ended:
+            self.outcome = ended.value
+        except EnvironmentProblem:
+            raise
+        except Exception as error:  # noqa: BLE001 - the other encoders go on
+            self.fail(error)
+
+    def stop(self, error: BaseException) -> None:
+        """Leave the store as that error wants it: gone, or to be gone on with."""
+        if self._writing:
+            with suppress(BaseException):
+                self._writing.throw(error)
+
+    def fail(self, error: Exception) -> None:
+        """The outcome, if there is none yet."""
+        why = coded(error)
+        failed = Outcome(self.job.input.slide_id, FAILED, code=why.code, cause=why.cause, fix=why.fix)
+        self.outcome = self.outcome or failed
+
+
+def encode(shares: Sequence[Share], fed: Feed, on_patches: OnPatches) -> None:
+    """Give every batch to every encoder; ends early when all of them have failed."""
+    try:
+        for share in shares:
+            share.begin(fed.prepared)
+        row = fed.prepared.first
         for batch in fed.batches:
-            embedded = embed(_readable(batch), colours)
+            for share in shares:
+                share.take(batch)
+            if all(share.outcome for share in shares):
+                return
+            row += len(batch.status)
+            on_patches(row, len(fed.prepared.grid))
+        for share in shares:
+            share.take(None)
+    except BaseException as error:
+        for share in shares:
+            share.stop(error)
+        raise
+
+
+def _written(share: Share, prepared: Prepared) -> Generator[None, PatchBatch | None, Outcome]:
+    """Takes batches, and None after the last; writes the store of one encoder and returns how it ended."""
+    job, place = share.job, store_path(share.job.run, share.job.input.slide_id)
+    with StoreWriter(place, prepared.fixed, share.card.dim, resume_of(job, prepared)) as writer:
+        colours = _new_colours(job, prepared) if share.card.dim else None
+        row = prepared.first
+        while (batch := (yield)) is not None:
+            row += len(batch.status)
+            if row <= writer.rows_done:  # read again for another encoder
+                continue
+            embedded = share.embed(_readable(batch), colours)
             with uninterrupted():
                 writer.append(batch.status, embedded)
-            on_patches(writer.rows_done, len(fed.prepared.grid))
         status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)
         with uninterrupted():
-            writer.commit(_attributes(job, card, fed.prepared))
-    return stored(job.input.slide_id, status, fed.prepared.grid.origins)
-
-
-def _writer(place: Path, prepared: Prepared, dim: int) -> StoreWriter:
-    return StoreWriter(place, prepared.fixed, dim, prepared.resume)
+            writer.commit(_attributes(job, share.card, prepared))
+    return stored(job.input.slide_id, status, prepared.grid.origins)
 
 
 def _embedder(job: Job) -> Embed:
     return cached_embedder(job.config.encoder, job.execution.device, job.config.precision)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=16)
 def cached_embedder(name: str, device: str, precision: str = "fp32") -> Embed:
     """The encoder with what it learns of the device's memory, once per process."""
     from ..features.embedder import Embedder
@@ -154,5 +225,7 @@ def software() -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
-def _timed(outcome: Outcome, start: float) -> Outcome:
+def _timed(outcome: Outcome | None, start: float) -> Outcome:
+    if outcome is None:
+        raise RuntimeError("an encoder neither finished nor failed")
     return replace(outcome, seconds=round(time.perf_counter() - start, 3))

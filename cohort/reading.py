@@ -43,8 +43,7 @@ class Prepared:
         thumbnail, footprint, background: see `Overview`.
         stain: its colours, where patches are to be normalised.
         quality: of the slide as a whole; None for a volume.
-        resume: by what the rows of a killed run are known as this one's.
-        first: how many rows it left; reading begins after them.
+        first: how many rows a killed run left for every encoder; reading begins after them.
     """
 
     source: dict[str, Any]
@@ -56,7 +55,6 @@ class Prepared:
     background: str
     stain: StainFit | None
     quality: SlideQuality | None
-    resume: Resume
     first: int
 
     @property
@@ -114,21 +112,28 @@ def prepare(source: Slide | Volume, job: Job) -> tuple[Prepared, Readable]:
     stain = fit_as_asked(asked, Tissue(source, grid, look.background), reading) if asked else None
     quality = None if isinstance(source, Volume) else slide_quality(look, source.spacing)
     known = (facts, spec, grid, tissue, look.thumbnail, look.footprint, look.background, stain, quality)
-    prepared = Prepared(*known, _resume(job, facts, spec, stain), 0)
-    place = store_path(job.run, job.input.slide_id)
-    dim = job.card.dim if job.card else 0
-    first = rows_to_keep(place, layouts_of(prepared.fixed, dim), prepared.resume)
+    prepared = Prepared(*known, 0)
+    first = min(_rows_left(each, prepared) for each in job.members)
     rules = job.config.quality
     judged = rules.exclude and not isinstance(source, Volume)
     readable = Judged(source, look, rules, spec.spacing) if judged else source
     return replace(prepared, first=first), readable
 
 
-def _resume(job: Job, facts: dict[str, Any], spec: PatchSpec, fit: StainFit | None) -> Resume:
+def _rows_left(job: Job, prepared: Prepared) -> int:
+    """How many rows a killed run left for one encoder."""
+    dim = job.card.dim if job.card else 0
+    place = store_path(job.run, job.input.slide_id)
+    return rows_to_keep(place, layouts_of(prepared.fixed, dim), resume_of(job, prepared))
+
+
+def resume_of(job: Job, prepared: Prepared) -> Resume:
+    """By what the rows of a killed run are known as this one's."""
     if job.card is None:
         return Resume()
-    rows_depend_on = {"source": facts, "patch": spec.to_dict(), "encoder": job.card.to_dict()}
-    rows_depend_on |= stain_attributes(job.config, facts["kind"], fit)
+    facts = prepared.source
+    rows_depend_on = {"source": facts, "patch": prepared.spec.to_dict(), "encoder": job.card.to_dict()}
+    rows_depend_on |= stain_attributes(job.config, facts["kind"], prepared.stain)
     rows_depend_on |= tissue_attributes(job.config, job.input)
     return Resume(json_digest(rows_depend_on), job.execution.batch_size)
 

@@ -5,30 +5,33 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..features.card import EncoderCard
 from ..features.disk import full_disk_named
 from ..features.encoder import card_of
 from ..features.layout import list_stores, slide_id_of, store_path
 from ..features.store import open_store
 from ..features.verify import Problem, verify_store
-from .claims import Sharing
+from ..spec import differences
+from .claims import Together
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
 from .inputs import Input
-from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, open_source
+from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, grouped, open_source
 from .ledger import Entry, Ledger, absolute, outcome_of
 from .plan import Planner, Step
-from .process import process
+from .process import process_all
 from .qc import FILE as QUALITY
 from .qc import write_quality
 from .readers import feeds
 from .twins import Twin, copied
+
+Ended = tuple[Job, Outcome]
 
 WAIT_SECONDS = 1.0
 """Between two looks at slides that another run has claimed."""
@@ -100,28 +103,92 @@ def run_cohort(order: RunOrder, watcher: Watcher) -> Summary:
         UsageError: the encoder does not take the spacing.
         EnvironmentProblem: disk full, no scheduler, a missing extra; finished stores stay.
     """
-    card = card_of(order.config.encoder)
-    with full_disk_named(order.run):
-        bind(order.run, order.config, card)
-    with full_disk_named(order.run), Ledger(order.run) as ledger:
-        steps = []
+    return run_together([order], watcher)[0]
+
+
+def run_together(orders: Sequence[RunOrder], watcher: Watcher) -> list[Summary]:
+    """The same inputs for several encoders, each with a run folder of its own; pixels are read once.
+
+    Raises:
+        UsageError: the encoders take different patches, or Dask is asked to do several; or as `run_cohort`.
+    """
+    require_same_patches(orders)
+    with ExitStack() as stack:
+        folders = [Folder(order, card_of(order.config.encoder)) for order in orders]
+        for folder in folders:
+            stack.enter_context(full_disk_named(folder.order.run))
+            bind(folder.order.run, folder.order.config, folder.card)
+        for folder in folders:
+            folder.plan(stack.enter_context(Ledger(folder.order.run)), watcher)
+        watcher.begins(sum(len(folder.todo) for folder in folders))
+        with closing(_outcomes(folders, watcher)) as ended:
+            for job, outcome in ended:
+                next(folder for folder in folders if folder.order.run == job.run).record(outcome)
+                watcher.finished(outcome)
+        for folder in folders:
+            if folder.outcomes or not (folder.order.run / QUALITY).exists():
+                write_quality(folder.order.run)
+    return [Summary(folder.steps, folder.outcomes) for folder in folders]
+
+
+def require_same_patches(orders: Sequence[RunOrder]) -> None:
+    """Pixels that are read once must be what every encoder takes.
+
+    Raises:
+        UsageError: they are not; or several encoders are asked of Dask.
+    """
+    first = orders[0].config
+    for other in (order.config for order in orders[1:]):
+        lines = differences(first.patch.to_dict(), other.patch.to_dict())
+        if lines:
+            raise UsageError(
+                f"{first.encoder} and {other.encoder} take other patches: {'; '.join(lines)}.",
+                "Run the encoders one by one, or choose an --mpp and a --patch-size that all of them take.",
+            )
+    if len(orders) > 1 and orders[0].dask:
+        raise UsageError("On Dask each encoder is a run of its own.", "Give one --encoder at a time.")
+
+
+class Folder:
+    """One run folder of a pass: what is planned for it, and what became of that.
+
+    Attributes:
+        order: what is asked of it.
+        card: of its encoder.
+        steps: one per input, once planned.
+        outcomes: of those that have ended.
+    """
+
+    def __init__(self, order: RunOrder, card: EncoderCard) -> None:
+        self.order = order
+        self.card = card
+        self.steps: list[Step] = []
+        self.outcomes: list[Outcome] = []
+
+    def plan(self, ledger: Ledger, watcher: Watcher) -> None:
+        """Say which inputs are to do; the rows of the others say that they are up to date."""
+        self._ledger = ledger
         before = ledger.entries()
-        for step in order.planner(card, before).steps(order.inputs):
+        for step in self.order.planner(self.card, before).steps(self.order.inputs):
             watcher.planned(step)
-            steps.append(step)
+            self.steps.append(step)
             if not step.todo:
                 _keep(ledger, step.input, before.get(step.input.slide_id))
-        todo = {step.input.slide_id: step for step in steps if step.todo}
-        watcher.begins(len(todo))
-        outcomes = []
-        with closing(_outcomes(list(todo.values()), order, card, watcher)) as ended:
-            for outcome in ended:
-                ledger.record(outcome, todo[outcome.slide_id].input)
-                watcher.finished(outcome)
-                outcomes.append(outcome)
-        if outcomes or not (order.run / QUALITY).exists():
-            write_quality(order.run)
-    return Summary(steps, outcomes)
+        self.todo = {step.input.slide_id: step for step in self.steps if step.todo}
+
+    def jobs(self) -> list[Job]:
+        """What is to be computed."""
+        return [self.order.job(step.input, self.card) for step in self.todo.values() if not step.twin]
+
+    def twins(self) -> list[tuple[Job, Twin]]:
+        """What is to be copied."""
+        todo = self.todo.values()
+        return [(self.order.job(step.input, self.card), step.twin) for step in todo if step.twin]
+
+    def record(self, outcome: Outcome) -> None:
+        """Note how an input ended."""
+        self._ledger.record(outcome, self.todo[outcome.slide_id].input)
+        self.outcomes.append(outcome)
 
 
 def _keep(ledger: Ledger, item: Input, entry: Entry | None) -> None:
@@ -135,27 +202,29 @@ def _keep(ledger: Ledger, item: Input, entry: Entry | None) -> None:
         ledger.mark_damaged(item.slide_id, error.cause)
 
 
-def _outcomes(
-    todo: Sequence[Step], order: RunOrder, card: EncoderCard, watcher: Watcher
-) -> Generator[Outcome, None, None]:
+def _outcomes(folders: Sequence[Folder], watcher: Watcher) -> Generator[Ended, None, None]:
     """Compute each content once, then copy it to its twins; what cannot be copied is computed too."""
-    jobs = [order.job(step.input, card) for step in todo if not step.twin]
-    twins = [(order.job(step.input, card), step.twin) for step in todo if step.twin]
-    if order.dask:
-        yield from outcomes_on_dask(jobs, order.dask)
+    jobs = [job for folder in folders for job in folder.jobs()]
+    twins = [pair for folder in folders for pair in folder.twins()]
+    dask = folders[0].order.dask
+    if dask:
+        yield from _on_dask(jobs, dask)
         left = yield from _copies(twins, None)
         if left:
-            yield from outcomes_on_dask(left, order.dask)
+            yield from _on_dask(left, dask)
         return
-    with Sharing(order.run, [*jobs, *(job for job, _ in twins)]) as sharing:
-        yield from _computed(jobs, sharing, watcher)
+    with Together([*jobs, *(job for job, _ in twins)]) as sharing:
+        yield from _computed(grouped(jobs), sharing, watcher)
         left = yield from _copies(twins, sharing)
-        yield from _computed(left, sharing, watcher)
+        yield from _computed(grouped(left), sharing, watcher)
 
 
-def _copies(
-    twins: Sequence[tuple[Job, Twin]], sharing: Sharing | None
-) -> Generator[Outcome, None, list[Job]]:
+def _on_dask(jobs: Sequence[Job], address: str) -> Iterator[Ended]:
+    by_slide = {job.input.slide_id: job for job in jobs}
+    return ((by_slide[outcome.slide_id], outcome) for outcome in outcomes_on_dask(jobs, address))
+
+
+def _copies(twins: Sequence[tuple[Job, Twin]], sharing: Together | None) -> Generator[Ended, None, list[Job]]:
     """The outcomes of the jobs that a copy completes; returns the others."""
     left = []
     for job, twin in twins:
@@ -165,33 +234,35 @@ def _copies(
             if sharing:
                 sharing.give_back(job)
         if outcome:
-            yield outcome
+            yield job, outcome
         else:
             left.append(job)
     return left
 
 
-def _computed(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generator[Outcome, None, None]:
+def _computed(jobs: Sequence[Job], sharing: Together, watcher: Watcher) -> Generator[Ended, None, None]:
     """The outcomes of jobs; those that another run has claimed are waited for."""
     left = list(jobs)
     while left:
         sharing.elsewhere.clear()
         yield from _shared(left, sharing, watcher)
         left = []
-        for job in sharing.elsewhere:
+        for job in [member for group in sharing.elsewhere for member in group.members]:
             if sharing.is_done(job):
                 watcher.planned(Step(job.input, todo=False, reason="done by another run meanwhile"))
             else:
-                left.append(job)
+                left.append(replace(job, others=()))
+        left = grouped(left)
         if left:
             time.sleep(WAIT_SECONDS)
 
 
-def _shared(jobs: Sequence[Job], sharing: Sharing, watcher: Watcher) -> Generator[Outcome, None, None]:
+def _shared(jobs: Sequence[Job], sharing: Together, watcher: Watcher) -> Generator[Ended, None, None]:
     """The outcomes of the jobs that no other run is working on."""
     with feeds(jobs, sharing.take) as ahead:
         for job, feed in ahead:
-            yield process(job, functools.partial(watcher.patches, job.input.slide_id), feed)
+            on_patches = functools.partial(watcher.patches, job.input.slide_id)
+            yield from zip(job.members, process_all(job, on_patches, feed), strict=True)
             sharing.give_back(job)
 
 

@@ -20,7 +20,7 @@ def copy_store(original: Path, place: Path, slide_id: str) -> None:
         disk.remove_tree(beside)
         for path in sorted(original.rglob("*")):
             if path.is_file() and path.parent != original:
-                disk.write_file(beside / path.relative_to(original), path.read_bytes())
+                disk.copy_file(path, beside / path.relative_to(original))
         group = json.loads((original / "zarr.json").read_text())
         arrays = {path.parent.name: json.loads(path.read_text()) for path in beside.glob("*/zarr.json")}
         group["attributes"]["slide_id"] = slide_id

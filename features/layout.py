@@ -1,8 +1,9 @@
 """What a store (schema 1) looks like on disk: its arrays, chunks and names.
 
-A store is a Zarr v3 group. Every chunk ends in a crc32c, since a default Zarr chunk with a flipped
-bit reads back silently; chunks are uncompressed and large, so that a bag is a few raw reads and a
-slide a few files.
+A store is a Zarr v3 group. Every array is one uncompressed chunk: its rows, one after the other, so that
+a bag is one piece of memory and a slide a few files. Every chunk ends in a crc32c, since a default Zarr
+chunk with a flipped bit reads back silently; embeddings have one per row besides, so that some rows can be
+read and checked without the others.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 AnyPath = str | os.PathLike[str]
 """What public functions take for a path."""
 
 SCHEMA = 1
 SUFFIX = ".zarr"
-MAX_CHUNK_BYTES = 64 << 20
+ROW_CHECKS = "features_crc32c"
+"""The array with the crc32c of each row of `features`."""
 CRC_BYTES = 4
 MAX_NAME = 200
 """Most characters of an encoded id: what is put around it must fit with it into 255 bytes."""
@@ -35,17 +36,16 @@ CUT = "%~"
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """One array of a store: `shape` and `chunks` in elements, `dtype` a numpy name."""
+    """One array of a store: `shape` in elements, `dtype` a numpy name."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
 
     @property
-    def chunks(self) -> tuple[int, ...]:
-        """Whole rows, as many as fit into 64 MiB."""
-        rows = max(1, min(self.shape[0], MAX_CHUNK_BYTES // max(1, self.row_bytes)))
-        return (rows, *(max(1, n) for n in self.shape[1:]))
+    def chunk_shape(self) -> tuple[int, ...]:
+        """All of the array; Zarr wants at least one element along each axis."""
+        return tuple(max(1, n) for n in self.shape)
 
     @property
     def row_bytes(self) -> int:
@@ -53,17 +53,14 @@ class ArrayLayout:
         return int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
 
     @property
-    def fill_value(self) -> float | int:
-        """What Zarr would read where a chunk is missing, and what completes the last chunk."""
-        return float("nan") if self.dtype.startswith("float") else 0
+    def chunk_bytes(self) -> int:
+        """Length of the chunk's file, its crc32c included; 0 where there is no element, and so no file."""
+        return 0 if 0 in self.shape else self.shape[0] * self.row_bytes + CRC_BYTES
 
     @property
-    def chunk_keys(self) -> list[str]:
-        """File names of all chunks, below the array's folder."""
-        if 0 in self.shape:
-            return []
-        tail = "/0" * (len(self.shape) - 1)
-        return [f"c/{i}{tail}" for i in range(-(-self.shape[0] // self.chunks[0]))]
+    def chunk_key(self) -> str:
+        """File name of the chunk, below the array's folder."""
+        return "c" + "/0" * len(self.shape)
 
 
 def array_layouts(rows: int, axes: int, dim: int, picture: tuple[int, int]) -> list[ArrayLayout]:
@@ -79,23 +76,28 @@ def array_layouts(rows: int, axes: int, dim: int, picture: tuple[int, int]) -> l
         ArrayLayout("thumbnail", (*picture, 3), "uint8"),
         ArrayLayout("mask", picture, "uint8"),
     ]
-    return [*layouts, ArrayLayout("features", (rows, dim), "float32")] if dim else layouts
+    if not dim:
+        return layouts
+    return [
+        *layouts,
+        ArrayLayout("features", (rows, dim), "float32"),
+        ArrayLayout(ROW_CHECKS, (rows,), "uint32"),
+    ]
 
 
 def array_metadata(layout: ArrayLayout) -> dict[str, Any]:
-    """The array's zarr.json: raw little-endian chunks, each with a crc32c behind it.
+    """The array's zarr.json: one raw little-endian chunk with a crc32c behind it.
 
     Source: Zarr core specification, version 3.1.
     """
-    fill = layout.fill_value
     return {
         "zarr_format": 3,
         "node_type": "array",
         "shape": list(layout.shape),
         "data_type": layout.dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunks)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunk_shape)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "NaN" if fill != fill else fill,  # noqa: PLR0124 - NaN is not equal to itself
+        "fill_value": "NaN" if layout.dtype.startswith("float") else 0,
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "attributes": {},
     }
@@ -140,8 +142,3 @@ def _recorded_id(path: Path) -> str:
 def list_stores(run: Path) -> list[Path]:
     """The stores of a run folder, complete or not, sorted by name; unfinished writes are left out."""
     return sorted(p for p in (run / "embeddings").glob(f"*{SUFFIX}") if not p.name.startswith("."))
-
-
-def row_bytes(array: NDArray[np.generic]) -> bytes:
-    """The C-order bytes that checksums are taken over."""
-    return np.ascontiguousarray(array).tobytes()

@@ -1,4 +1,4 @@
-"""An array that grows by rows: chunk files are appended to, so what is written survives a kill."""
+"""An array that grows by rows: its chunk is appended to, so what is written survives a kill."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ from . import disk
 from .layout import CRC_BYTES, ArrayLayout
 
 
+def row_checks(rows: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """The crc32c of each row's bytes (N,), of rows (N, D)."""
+    raw = np.ascontiguousarray(rows).view(np.uint8)
+    return np.array([google_crc32c.value(row) for row in raw], np.uint32)
+
+
 def rows_on_disk(folder: Path, layout: ArrayLayout) -> int:
-    """How many whole rows the chunk files of an unfinished array hold, counted from the first."""
-    rows = 0
-    for key in layout.chunk_keys:
-        path = folder / key
-        found = min(path.stat().st_size // layout.row_bytes, layout.chunks[0]) if path.is_file() else 0
-        rows += found
-        if found < layout.chunks[0]:
-            break
-    return min(rows, layout.shape[0])
+    """How many whole rows the chunk of an unfinished array holds."""
+    path = folder / layout.chunk_key
+    return min(path.stat().st_size // layout.row_bytes, layout.shape[0]) if path.is_file() else 0
 
 
 class RowFile:
-    """Writes the chunks of one array in order, keeping the checksums as it goes.
+    """Writes the chunk of one array, keeping its checksums as it goes.
 
     Args:
         folder: of the array, below the store.
-        layout: its final shape and chunks.
+        layout: its final shape.
         rows: how many rows on disk to keep and go on after; what follows them is dropped.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, rows: int = 0) -> None:
-        self._folder = folder
+        self._path = folder / layout.chunk_key
         self._layout = layout
         self._digest = hashlib.sha256()
-        self._file: BinaryIO | None = None
         self._crc = 0
-        self.rows = 0
-        self._take_over(rows)
+        self._file: BinaryIO | None = None
+        self.rows = rows
+        self._take_over()
 
     def append(self, values: NDArray[Any]) -> None:
         """The next rows."""
-        values = np.ascontiguousarray(values, self._layout.dtype)
-        while len(values):
-            part = values[: self._layout.chunks[0] - self.rows % self._layout.chunks[0]]
-            self._write(part.tobytes(), counts=True)
-            self.rows += len(part)
-            values = values[len(part) :]
-            if self.rows % self._layout.chunks[0] == 0:
-                self._end_chunk()
+        data = np.ascontiguousarray(values, self._layout.dtype).tobytes()
+        if not data:
+            return
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "ab")  # noqa: SIM115 - closed by `close`
+        disk.write_all(self._file, data)
+        self._count(data)
+        self.rows += len(values)
 
     def sync(self) -> None:
         """Wait until every row so far is on the disk."""
@@ -61,12 +62,10 @@ class RowFile:
             disk.sync(self._file)
 
     def finish(self) -> str:
-        """Complete the last chunk, as Zarr wants it, with fill values; returns the hex sha256 of all rows."""
-        left = -self.rows % self._layout.chunks[0] if self.rows else 0
-        if left:
-            fill = np.full((left, *self._layout.shape[1:]), self._layout.fill_value, self._layout.dtype)
-            self._write(fill.tobytes(), counts=False)
-            self._end_chunk()
+        """Complete the chunk, of which every row was appended; returns the hex sha256 of all rows."""
+        if self._file is not None:
+            disk.write_all(self._file, self._crc.to_bytes(CRC_BYTES, "little"))
+        self.close()
         return self._digest.hexdigest()
 
     def close(self) -> None:
@@ -76,39 +75,17 @@ class RowFile:
             self._file.close()
             self._file = None
 
-    def _write(self, data: bytes, counts: bool) -> None:
-        if self._file is None:
-            path = self._chunk_path(self.rows)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "ab")  # noqa: SIM115 - closed when the chunk ends
-        disk.write_all(self._file, data)
+    def _count(self, data: bytes) -> None:
         self._crc = google_crc32c.extend(self._crc, data)
-        if counts:
-            self._digest.update(data)
+        self._digest.update(data)
 
-    def _end_chunk(self) -> None:
-        if self._file is not None:
-            disk.write_all(self._file, self._crc.to_bytes(CRC_BYTES, "little"))
-        self.close()
-        self._crc = 0
-
-    def _chunk_path(self, row: int) -> Path:
-        return self._folder / self._layout.chunk_keys[row // self._layout.chunks[0]]
-
-    def _take_over(self, rows: int) -> None:
-        """Cut the files back to `rows` rows, and take their checksums."""
-        size = self._layout.chunks[0]
-        for number, key in enumerate(self._layout.chunk_keys):
-            path, kept = self._folder / key, min(max(rows - number * size, 0), size)
-            if not kept:
-                path.unlink(missing_ok=True)
-                continue
-            with open(path, "r+b") as file:
-                file.truncate(kept * self._layout.row_bytes)
-            data = path.read_bytes()
-            self._digest.update(data)
-            self._crc = google_crc32c.value(data)
-            self.rows += kept
-            if kept == size:
-                self._file = open(path, "ab")  # noqa: SIM115 - closed when the chunk ends
-                self._end_chunk()
+    def _take_over(self) -> None:
+        """Cut the file back to the rows that are kept, and take their checksums."""
+        if not self.rows:
+            self._path.unlink(missing_ok=True)
+            return
+        with open(self._path, "r+b") as file:
+            file.truncate(self.rows * self._layout.row_bytes)
+            while data := file.read(disk.PIECE_BYTES):
+                self._count(data)
+        self._file = open(self._path, "ab")  # noqa: SIM115 - closed by `close`

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from ..errors import StoreCorrupt, StoreIncomplete
-from .layout import SCHEMA, AnyPath, ArrayLayout, slide_id_of
+from .chunk import BadChecksum, chunk_rows, whole_chunk
+from .layout import ROW_CHECKS, SCHEMA, AnyPath, ArrayLayout, array_metadata, slide_id_of
 
 
 class Store:
@@ -47,6 +49,23 @@ class Store:
         """Embeddings (N, dim), NaN where status is not 0."""
         return self.read("features")
 
+    def feature_rows(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """The embeddings of some patches (len(rows), dim), in the order asked for; no others are read.
+
+        Raises:
+            IndexError: there is no such row.
+            StoreCorrupt: a row is missing or fails its checksum.
+        """
+        layout = self._layout("features")
+        wanted = np.asarray(rows, np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < layout.shape[0]:
+            raise IndexError(f"rows from {wanted.min()} to {wanted.max()} of {layout.shape[0]}")
+        checks = self.read(ROW_CHECKS)[wanted].tolist()
+        path = self.path / "features" / layout.chunk_key
+        with self._problems_named("features"):
+            found = chunk_rows(path, wanted.tolist(), layout.row_bytes, checks)
+        return found.view(layout.dtype)
+
     def thumbnail(self) -> NDArray[np.uint8]:
         """The whole slide, small: (h, w, 3)."""
         return self.read("thumbnail")
@@ -61,21 +80,35 @@ class Store:
         Raises:
             StoreCorrupt: the array or one of its chunks is missing, or fails its checksum.
         """
-        array = self._open(name)
-        layout = ArrayLayout(name, array.shape, str(array.dtype))
-        missing = [key for key in layout.chunk_keys if not (self.path / name / key).is_file()]
-        if missing:
-            raise _corrupt(self.path, name, f"chunk {missing[0]} is missing")
-        try:
-            return cast("NDArray[Any]", array[...])
-        except (ValueError, OSError) as error:  # a wrong crc32c is a ValueError, a short file too
-            raise _corrupt(self.path, name, "a chunk does not match its checksum") from error
+        layout = self._layout(name)
+        if not layout.chunk_bytes:
+            return np.empty(layout.shape, layout.dtype)
+        path = self.path / name / layout.chunk_key
+        if not path.is_file():
+            raise _corrupt(self.path, name, f"chunk {layout.chunk_key} is missing")
+        with self._problems_named(name):
+            if path.stat().st_size != layout.chunk_bytes:
+                raise BadChecksum(path.name)
+            return whole_chunk(path).view(layout.dtype).reshape(layout.shape)
 
-    def _open(self, name: str) -> zarr.Array[Any]:
+    def _layout(self, name: str) -> ArrayLayout:
         try:
-            return zarr.open_array(self.path / name, mode="r", zarr_format=3)
+            found = json.loads((self.path / name / "zarr.json").read_text())
+            layout = ArrayLayout(name, tuple(found["shape"]), found["data_type"])
+            if found == array_metadata(layout):
+                return layout
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise _corrupt(self.path, name, "the array is missing or its metadata is damaged") from error
+        raise _corrupt(self.path, name, "it is laid out in another way than this version writes")
+
+    @contextmanager
+    def _problems_named(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except BadChecksum as error:
+            raise _corrupt(self.path, name, "a chunk does not match its checksum") from error
+        except OSError as error:
+            raise _corrupt(self.path, name, "a chunk cannot be read") from error
 
 
 def open_store(path: AnyPath) -> Store:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..status import NAMES, OK, UNREADABLE
-from .layout import CRC_BYTES, ArrayLayout, array_layouts, row_bytes, slide_id_of
+from .layout import ROW_CHECKS, ArrayLayout, array_layouts, array_metadata, slide_id_of
+from .rows import row_checks
 from .store import Store, open_store
 from .writer import metadata_digest
 
@@ -48,7 +49,7 @@ def verify_store(path: Path) -> list[Problem]:
         except StoreError as error:
             problems.append(Problem(store.slide_id, name, error.cause))
             continue
-        if hashlib.sha256(row_bytes(arrays[name])).hexdigest() != expected:
+        if hashlib.sha256(arrays[name].data).hexdigest() != expected:
             problems.append(Problem(store.slide_id, name, "The array does not match its sha256."))
     return problems or _contradictions(store, arrays)
 
@@ -81,6 +82,8 @@ def _contradictions(store: Store, arrays: dict[str, NDArray[Any]]) -> list[Probl
         return problem("status", "The attributes list other patches as unreadable.")
     if dim and not np.array_equal(np.isnan(arrays["features"]).any(axis=1), status != OK):
         return problem("features", "Rows are NaN where the status is 0, or the reverse.")
+    if dim and not np.array_equal(row_checks(arrays["features"]), arrays[ROW_CHECKS]):
+        return problem(ROW_CHECKS, "The checksums of single rows are not theirs.")
     return []
 
 
@@ -93,11 +96,10 @@ def missing_part(path: Path) -> str:
         return "its metadata do not match their digest"
     for metadata in sorted(path.glob("*/zarr.json")):
         described = json.loads(metadata.read_text())
-        name, shape = metadata.parent.name, tuple(described["shape"])
-        layout = ArrayLayout(name, shape, described["data_type"])
-        size = int(np.prod(layout.chunks)) * np.dtype(layout.dtype).itemsize + CRC_BYTES
-        for key in layout.chunk_keys:
-            chunk = metadata.parent / key
-            if not chunk.is_file() or chunk.stat().st_size != size:
-                return f"a chunk of {name} is missing or cut short"
+        layout = ArrayLayout(metadata.parent.name, tuple(described["shape"]), described["data_type"])
+        if described != array_metadata(layout):
+            return f"{layout.name} is laid out as an earlier version did"
+        chunk = metadata.parent / layout.chunk_key
+        if layout.chunk_bytes and not (chunk.is_file() and chunk.stat().st_size == layout.chunk_bytes):
+            return f"a chunk of {layout.name} is missing or cut short"
     return ""

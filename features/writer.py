@@ -22,12 +22,12 @@ from ..errors import EnvironmentProblem
 from ..spec import json_digest
 from ..status import NAMES, OK, UNREADABLE
 from . import disk
-from .layout import ArrayLayout, array_layouts, array_metadata, group_metadata
-from .rows import RowFile, rows_on_disk
+from .layout import ROW_CHECKS, ArrayLayout, array_layouts, array_metadata, group_metadata
+from .rows import RowFile, row_checks, rows_on_disk
 
 Arrays = Mapping[str, NDArray[Any]]
 PROGRESS = "progress.json"
-GROWING = ("status", "features")
+GROWING = ("status", "features", ROW_CHECKS)
 SYNC_SECONDS = 3.0
 """How much work a power cut may cost; a killed process loses only the batch it was on."""
 
@@ -93,13 +93,14 @@ class StoreWriter:
                 rows = np.full((len(status), self._layouts["features"].shape[1]), np.nan, np.float32)
                 rows[status == OK] = features
                 self._growing["features"].append(rows)
+                self._growing[ROW_CHECKS].append(row_checks(rows))
             self._growing["status"].append(status)
             if self._resume.key and time.monotonic() - self._synced >= SYNC_SECONDS:
                 self._note_progress()
 
     def status_so_far(self) -> NDArray[np.uint8]:
         """The status of every patch that is done (rows_done,)."""
-        path = self._beside / "status" / "c/0"
+        path = self._beside / "status" / self._layouts["status"].chunk_key
         if not self.rows_done:
             return np.empty(0, np.uint8)
         return np.fromfile(path, np.uint8, count=self.rows_done)

@@ -26,9 +26,9 @@ def integrated_gradients(head: Head, bag: Bags, label: int, steps: int = STEPS) 
     average = head.standardise.mean
     way = bag.features.float() - average
     points, weights = np.polynomial.legendre.leggauss(steps)
-    total = torch.zeros_like(way, dtype=torch.float64)
+    total = torch.zeros(len(way), dtype=torch.float64)
     for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
         at = (average + (point + 1) / 2 * way).requires_grad_()
         found = evidence(head.task, head(Bags(at, bag.offsets, bag.coords)).logits, label).sum()
-        total += weight / 2 * torch.autograd.grad(found, at)[0]
-    return (total * way).sum(1)
+        total += weight / 2 * torch.autograd.grad(found, at)[0].mul_(way).sum(1, dtype=torch.float64)
+    return total

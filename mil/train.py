@@ -11,11 +11,9 @@ import torch
 
 from .. import __version__
 from ..errors import UsageError
-from ..features.layout import AnyPath, list_stores, slide_id_of
-from ..features.store import Store, open_store
+from ..features.layout import AnyPath
 from ..spec import json_digest
 from .artifact import Trained, require_new, write_head
-from .bags import Bags, bag_from_store
 from .cache import BagCache, LoadBag
 from .contract import EmbeddingContract, require_equal
 from .crossval import FitFold, cross_validate
@@ -24,6 +22,7 @@ from .heads import Head
 from .labels import Labels, read_labels
 from .leaks import require_no_leak
 from .patients import each_alone, load_pooled, pool_patients
+from .source import BagSource, bag_source
 from .spec import TrainSpec
 from .unfinished import Unfinished
 
@@ -57,7 +56,7 @@ def train(
     same weights. A call with another spec, other labels or other embeddings starts afresh.
 
     Args:
-        run_dir: run folder with embeddings.
+        run_dir: run folder with embeddings, or a folder of npz files as `NpzSource` takes.
         labels_path: CSV with the columns slide, patient and label.
         out_dir: the head folder to make; it must not exist.
         spec: how to train.
@@ -72,11 +71,12 @@ def train(
     run_dir, labels_path, out_dir = Path(run_dir), Path(labels_path), Path(out_dir)
     require_new(out_dir)
     labels = read_labels(labels_path)
-    paths = {slide_id_of(path): path for path in list_stores(run_dir)}
-    used, left_out = _match(labels, paths)
-    contract, identities = _agree(open_store(paths[slide]) for slide in used.slides)
-    unfinished = Unfinished(out_dir, _key(used, paths, spec))
-    bags = BagCache(lambda slide: _load(paths[slide]), int(spec.cache_gb * 1e9))
+    source = bag_source(run_dir)
+    used, left_out = _match(labels, source)
+    contract = _agree(used, source)
+    identities = {slide: source.identity(slide) for slide in used.slides}
+    unfinished = Unfinished(out_dir, _key(used, source, spec))
+    bags = BagCache(source.load, int(spec.cache_gb * 1e9))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
     cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
@@ -88,37 +88,31 @@ def train(
     return TrainReport(out_dir, used.classes, trained.metrics())
 
 
-def _match(labels: Labels, paths: dict[str, Path]) -> tuple[Labels, dict[str, list[str]]]:
+def _match(labels: Labels, source: BagSource) -> tuple[Labels, dict[str, list[str]]]:
     """The labels of slides that have patches, and the slide_ids left out by reason."""
-    labelled = set(labels.slides)
-    both = labels.only(labelled & paths.keys())
-    empty = {slide for slide in both.slides if not (open_store(paths[slide]).status() == 0).any()}
+    labelled, there = set(labels.slides), set(source.slides)
+    both = labels.only(labelled & there)
+    empty = {slide for slide in both.slides if not source.count(slide)}
     used = both.only(set(both.slides) - empty)
     if not used.entries:
         raise UsageError(
             f"No slide of the labels is in the run folder: the labels name {_some(labels.slides)}, "
-            f"the run folder holds {_some(sorted(paths))}.",
+            f"the run folder holds {_some(sorted(there))}.",
             "The column slide must hold slide_ids, as `slidestream status` lists them.",
         )
     return used, {
-        "without_label": sorted(paths.keys() - labelled),
-        "without_store": sorted(labelled - paths.keys()),
+        "without_label": sorted(there - labelled),
+        "without_store": sorted(labelled - there),
         "without_patches": sorted(empty),
     }
 
 
-def _agree(stores: Iterable[Store]) -> tuple[EmbeddingContract, dict[str, str]]:
-    """The contract that all stores share, and each slide's content identity."""
-    contract: EmbeddingContract | None = None
-    identities = {}
-    for store in stores:
-        found = EmbeddingContract.from_attributes(store.attributes)
-        contract = contract or found
-        require_equal(contract, found, f"Slide {store.slide_id}")
-        identities[store.slide_id] = str(store.attributes["source"]["identity"])
-    if contract is None:
-        raise ValueError("no stores")
-    return contract, identities
+def _agree(labels: Labels, source: BagSource) -> EmbeddingContract:
+    """The contract that all bags share."""
+    contract = source.contract(labels.slides[0])
+    for slide in labels.slides[1:]:
+        require_equal(contract, source.contract(slide), f"Slide {slide}")
+    return contract
 
 
 def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -126,12 +120,12 @@ def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) ->
     return {bag: {slide: identities[slide] for slide in slides} for bag, slides in members.items()}
 
 
-def _key(labels: Labels, paths: dict[str, Path], spec: TrainSpec) -> str:
+def _key(labels: Labels, source: BagSource, spec: TrainSpec) -> str:
     """Digest of everything that the weights depend on: a run with another key does not go on with them."""
-    of_stores = {slide: open_store(paths[slide]).attributes for slide in labels.slides}
+    of_bags = {slide: source.facts(slide) for slide in labels.slides}
     rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
     made_by = {"slidestream": __version__, "torch": torch.__version__}
-    return json_digest({"spec": spec.to_dict(), "labels": rows, "stores": of_stores, "made_by": made_by})
+    return json_digest({"spec": spec.to_dict(), "labels": rows, "bags": of_bags, "made_by": made_by})
 
 
 def _keeping(unfinished: Unfinished, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> FitFold:
@@ -146,10 +140,6 @@ def _keeping(unfinished: Unfinished, load: LoadBag, spec: TrainSpec, progress: P
         return head
 
     return fit
-
-
-def _load(path: Path) -> Bags:
-    return bag_from_store(open_store(path))
 
 
 def _some(names: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ class Page:
         title: one line; shortened in the middle where it is too long.
         headline: below the title, wrapped.
         caption: below the picture, wrapped.
-        um_per_px: width of one pixel of the picture in µm.
+        um_per_px: width of one pixel of the picture in µm; 0 where it is not known, and no bar shows it.
         ramp: uint8 (256, 3), the colours from 0 to 100.
         bar_label: what the colour bar, from 0 to 100, shows.
     """
@@ -74,6 +74,8 @@ def scale_bar_um(width_um: float) -> float:
 
 
 def _scale_bar(draw: ImageDraw.ImageDraw, at: tuple[int, int], page: Page) -> None:
+    if not page.um_per_px:
+        return
     x, y = at
     um = scale_bar_um(page.picture.shape[1] * page.um_per_px)
     length = round(um / page.um_per_px)

@@ -31,7 +31,8 @@ class Preprocess(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         if self._card.resize:
             pixels = resize(pixels, self._card.resize, self._card.interpolation)
-        return (self._cropped(pixels).float() / 255 - self.mean) / self.std
+        # In place: the same numbers, and no new memory for each step.
+        return self._cropped(pixels).to(torch.float32, copy=True).div_(255).sub_(self.mean).div_(self.std)
 
     def _cropped(self, pixels: torch.Tensor) -> torch.Tensor:
         side = self._card.input_px

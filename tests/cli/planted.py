@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import nibabel
 import numpy as np
 import pydicom
@@ -169,6 +170,18 @@ def write_nifti(path: Path) -> None:
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", ALL.encode()))
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension(0, header.getvalue()))
     nibabel.save(image, path)
+
+
+def write_h5(path: Path) -> None:
+    """Features as of TRIDENT, with a text in every attribute."""
+    with h5py.File(path, "w") as file:
+        file["features"], file["coords"] = np.ones((4, 3), np.float32), np.arange(8).reshape(4, 2)
+        file["notes"] = ALL
+        for holder in (file, file["features"], file["coords"]):
+            holder.attrs.update(
+                name=ALL, savetodir=f"{NAME}/{NUMBER}", extractor=ALL, encoder=ALL, slidestream=ALL
+            )
+        file["coords"].attrs.update(patch_size=256, patch_size_level0=512)
 
 
 def break_copies(path: Path, folder: Path) -> None:

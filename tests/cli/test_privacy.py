@@ -22,7 +22,7 @@ from . import planted
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 
-INPUTS = ["broken", "cohort", "labels.csv", "manifest.csv", "volumes"]
+INPUTS = ["broken", "cohort", "foreign", "labels.csv", "manifest.csv", "volumes"]
 VOLUMES = ["--encoder", "null", "--volume-px", "8", "--volume-mm", "1", "--set", "volume.min_tissue=0"]
 
 
@@ -67,6 +67,11 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
         "evaluate": [[head, "--by", "patient"]],
         "encoders": [[], ["show", "uni"]],
         "pool": [[run, "-o", str(out / "slides.npz"), "--device", "cpu"]],
+        "export": [[run, "--format", form, "-o", str(out / form)] for form in ("trident", "anndata")],
+        "import": [
+            [str(place / "foreign"), "-o", str(out / "foreign")],
+            [str(out / "trident"), "-o", str(out / "back")],
+        ],
         "doctor": [[str(out)]],
         "demo": [],  # draws its own slides
     }
@@ -81,10 +86,10 @@ def test_every_command_is_called() -> None:
 def place(
     tmp_path_factory: pytest.TempPathFactory, tissue_pixels: Callable[..., Any], real: Callable[[str], Path]
 ) -> Path:
-    """Folders `cohort`, `broken` and `volumes`, a manifest that says too much, and labels."""
+    """Folders `cohort`, `broken`, `volumes` and `foreign`, a manifest that says too much, and labels."""
     place, pixels = tmp_path_factory.mktemp("planted"), tissue_pixels(400)
-    cohort, broken, volumes = (place / name for name in ("cohort", "broken", "volumes"))
-    for folder in (cohort, broken, volumes):
+    cohort, broken, volumes, foreign = (place / name for name in ("cohort", "broken", "volumes", "foreign"))
+    for folder in (cohort, broken, volumes, foreign):
         folder.mkdir()
     for seed in range(8):
         planted.write_aperio(cohort / f"s{seed}.svs", tissue_pixels(400, seed))
@@ -97,6 +102,8 @@ def place(
     planted.write_ct(volumes / "ct")
     planted.write_nifti(volumes / "a.nii")
     planted.write_nifti(volumes / "b.nii.gz")
+    planted.write_h5(foreign / "f.h5")
+    planted.break_copies(foreign / "f.h5", foreign)
     _add_dicom_slide(broken, real)
     for name in ("latin.svs", "ome.tiff", "picture.png", "dicom.dcm"):
         planted.break_copies(broken / name, broken)
@@ -215,12 +222,14 @@ def test_all_commands_got_to_work(called: Called) -> None:
     assert codes["run"] == [0, 3, 3, 3, 3] * 2
     assert all(codes[name][0] == 0 for name in ("plan", "status", "verify", "tissue", "train", "predict"))
     assert codes["heatmap"] == [0, 4] * 2
+    assert (codes["export"], codes["import"]) == ([0, 0] * 2, [3, 0] * 2)
     stores = {
         "run/embeddings/s7",
         "read/embeddings/latin",
         "read/embeddings/ome",
         "read/embeddings/latin.svs",
     }
+    stores |= {"foreign/embeddings/f", "back/embeddings/s7"}
     stores |= {f"volumes/embeddings/{name}" for name in ("a", "b", "ct")}
     assert {name for name in stores if not (called[2] / f"{name}.zarr").exists()} == set()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import random
+import tracemalloc
 from pathlib import Path
 
 import google_crc32c
@@ -12,10 +15,11 @@ import pytest
 import zarr
 
 from slidestream.errors import StoreCorrupt, StoreIncomplete
+from slidestream.features.copying import copy_store
 from slidestream.features.layout import list_stores, slide_id_of, store_path
 from slidestream.features.store import open_store
 from slidestream.features.verify import verify_store
-from slidestream.features.writer import StoreWriter
+from slidestream.features.writer import Resume, StoreWriter
 
 N, DIM = 37, 5
 
@@ -58,13 +62,14 @@ def test_values_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_group(store.path, mode="r")["features"][...], expected)
 
 
-def test_many_chunks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = open_store(write(tmp_path / "a.zarr")).features()
-    monkeypatch.setattr("slidestream.features.layout.MAX_CHUNK_BYTES", DIM * 4 * 10)
-    store = open_store(write(tmp_path / "b.zarr", batch=3))
-    assert len(list((store.path / "features" / "c").iterdir())) == 4
-    np.testing.assert_array_equal(store.features(), whole)
-    assert verify_store(store.path) == []
+@pytest.mark.parametrize(
+    "array", ["features", "features_crc32c", "coords", "status", "tissue", "mask", "thumbnail"]
+)
+def test_zarr_itself_reads_every_array(tmp_path: Path, array: str) -> None:
+    store = open_store(write(tmp_path / "a.zarr"))
+    found = zarr.open_group(store.path, mode="r")[array]
+    np.testing.assert_array_equal(found[...], store.read(array))
+    assert found.dtype == store.read(array).dtype
 
 
 def test_every_chunk_ends_in_its_crc32c(tmp_path: Path) -> None:
@@ -141,6 +146,121 @@ def test_a_chunk_of_another_store_is_found(tmp_path: Path) -> None:
         writer.commit(ATTRIBUTES)
     (a / "features/c/0/0").write_bytes((b / "features/c/0/0").read_bytes())
     assert [p.array for p in verify_store(a)] == ["features"]
+
+
+@pytest.fixture(params=["mapped", "read"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are mapped, or read where the system has no way to promise every page."""
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
+    if request.param == "read":
+        monkeypatch.setattr("slidestream.features.chunk.sys.platform", "win32")
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_change_to_what_was_read_never_reaches_the_store(tmp_path: Path) -> None:
+    store = open_store(write(tmp_path / "a.zarr"))
+    features = store.features()
+    features[:] = 7
+    assert (features == 7).all()
+    assert verify_store(store.path) == []
+    np.testing.assert_array_equal(store.features()[0], VALUES[0])
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_flipped_byte_is_never_read(tmp_path: Path) -> None:
+    store = open_store(write(tmp_path / "a.zarr"))
+    chunk = store.path / "features/c/0/0"
+    for at in (0, 100, N * DIM * 4 - 1, N * DIM * 4, N * DIM * 4 + 3):
+        clean = chunk.read_bytes()
+        chunk.write_bytes(clean[:at] + bytes([clean[at] ^ 1]) + clean[at + 1 :])
+        with pytest.raises(StoreCorrupt, match="checksum"):
+            store.features()
+        chunk.write_bytes(clean)
+    for wrong in (clean[:-1], clean + b"0", b""):
+        chunk.write_bytes(wrong)
+        with pytest.raises(StoreCorrupt, match="checksum"):
+            store.features()
+
+
+def test_a_bad_sector_costs_the_store_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system says beforehand that a page cannot be had; reading it would end the process by SIGBUS."""
+
+    class Bad(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EFAULT, "Bad address")
+
+    store = open_store(write(tmp_path / "a.zarr"))
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
+    monkeypatch.setattr(mmap, "mmap", Bad)
+    monkeypatch.setattr("slidestream.features.chunk.sys.platform", "linux")
+    with pytest.raises(StoreCorrupt, match="cannot be read"):
+        store.features()
+
+
+def test_an_old_kernel_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    store = open_store(write(tmp_path / "a.zarr"))
+    monkeypatch.setattr("slidestream.features.chunk.MAPPED_BYTES", 0)
+    monkeypatch.setattr(mmap, "mmap", Old)
+    np.testing.assert_array_equal(store.features()[:4], VALUES[:4])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_bags_that_are_kept_keep_no_file_open(tmp_path: Path) -> None:
+    """A cache holds thousands of small bags, and a process may open about a thousand files."""
+    store = open_store(write(tmp_path / "a.zarr"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    kept = [array for _ in range(20) for array in (store.features(), store.coords())]
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    assert len(kept) == 40
+
+
+def test_some_rows_are_read_without_the_others(tmp_path: Path) -> None:
+    """Whatever is wrong with the rows beside them: they are not looked at. Their own damage is found."""
+    store = open_store(write(tmp_path / "a.zarr"))
+    whole, rows = store.features(), [30, 2, 2, 36, 4]
+    chunk = store.path / "features/c/0/0"
+    clean = chunk.read_bytes()
+    wanted = {at for row in rows for at in range(row * DIM * 4, (row + 1) * DIM * 4)}
+    chunk.write_bytes(bytes(b if at in wanted else b ^ 0xFF for at, b in enumerate(clean)))
+    np.testing.assert_array_equal(store.feature_rows(rows), whole[rows])
+    with pytest.raises(StoreCorrupt, match="checksum"):
+        store.feature_rows([2, 3])
+    chunk.write_bytes(clean[: 20 * DIM * 4])
+    with pytest.raises(StoreCorrupt, match="checksum"):
+        store.feature_rows([30])
+    assert store.feature_rows([]).shape == (0, DIM)
+    for row in (-1, N):
+        with pytest.raises(IndexError):
+            store.feature_rows([row])
+
+
+def test_neither_resuming_nor_copying_holds_a_bag_in_memory(tmp_path: Path) -> None:
+    parts = {**fixed(4000), "tissue": np.zeros(4000, np.float16)}
+    rows, status = np.ones((500, 1024), np.float32), np.zeros(500, np.uint8)
+
+    def begin(place: Path, until: int) -> None:
+        with StoreWriter(place, parts, 1024, Resume("k", 500)) as writer:
+            while writer.rows_done < until:
+                writer.append(status, rows)
+            if until < 4000:
+                raise KeyboardInterrupt
+            writer.commit(ATTRIBUTES | {"encoder": {"dim": 1024}})
+
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path / "a.zarr", 3500)
+    tracemalloc.start()
+    begin(tmp_path / "a.zarr", 4000)
+    copy_store(tmp_path / "a.zarr", tmp_path / "b.zarr", "b")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20, "of a bag of 16 MiB"
+    np.testing.assert_array_equal(open_store(tmp_path / "b.zarr").feature_rows([3999]), rows[:1])
 
 
 def test_an_unfinished_store_is_refused(tmp_path: Path) -> None:

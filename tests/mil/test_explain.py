@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from slidestream.errors import LimitExceeded, UsageError
@@ -81,7 +83,7 @@ def test_relevance_is_the_mean_over_the_heads_that_were_asked(trained: Cohort) -
 
 
 def test_what_cannot_be_explained_says_why(
-    cohort: Cohort, trained: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cohort: Cohort, trained: Cohort, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, slide = load_head(trained[1]), open_store(store_path(trained[0], "s02"))
     prediction = predict_store(head, slide)
@@ -92,15 +94,13 @@ def test_what_cannot_be_explained_says_why(
     monkeypatch.setattr(subsets, "MOST_ASKED", 5)
     with pytest.raises(LimitExceeded, match="--explain single or gradients"):
         explain(other, slide, predict_store(other, slide), "perturbation")
+    options = ["-o", tmp_path / "maps", "--slide", "s02", "--explain", "perturbation"]
+    ended = cli("heatmap", cohort[0], "--head", tmp_path / "head", *options)
+    assert ended.code == 3
+    assert "s02: LIMIT" in ended.err
 
 
-def test_heatmap_explains_and_says_how_faithfully(
-    trained: Cohort, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import json
-
-    from PIL import Image
-
+def test_heatmap_explains_and_says_how_faithfully(trained: Cohort, tmp_path: Path, cli: Callable) -> None:
     run, head = trained
     pictures = {}
     for method in method_names():

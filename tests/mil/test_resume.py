@@ -17,7 +17,7 @@ from slidestream.mil.spec import TrainSpec
 from slidestream.mil.train import train
 from slidestream.mil.unfinished import Unfinished
 
-SPEC = TrainSpec(folds=4, epochs=6, hidden=16, attention=8, bootstrap=20)
+SPEC = TrainSpec(folds=4, epochs=3, hidden=16, attention=8, bootstrap=5)
 
 KILLED = """
 import os, signal, sys
@@ -29,7 +29,7 @@ def told(report):
         os.kill(os.getpid(), signal.SIGKILL)
 
 run, labels, head = sys.argv[1:]
-train(run, labels, head, TrainSpec(folds=4, epochs=6, hidden=16, attention=8, bootstrap=20), told)
+train(run, labels, head, TrainSpec(folds=4, epochs=3, hidden=16, attention=8, bootstrap=5), told)
 """
 
 

@@ -16,7 +16,7 @@ from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
 from slidestream.cohort.job import Job
 from slidestream.cohort.process import process
-from slidestream.cohort.reading import read_here
+from slidestream.cohort.reading import read_here, resume_of
 from slidestream.features.card import EncoderCard
 from slidestream.features.encoder import card_of
 from slidestream.features.store import open_store
@@ -155,7 +155,7 @@ def test_rows_of_a_killed_run_are_those_of_its_stain(slides: Path, tmp_path: Pat
     for stain in (None, MACENKO, StainSpec("vahadane", reference("vahadane"))):
         job = Job(item, RunConfig("mean", PATCH, stain=stain), tmp_path / "run", Execution(), card=card)
         with read_here(job) as feed:
-            keys.add(feed.prepared.resume.key)
+            keys.add(resume_of(job, feed.prepared).key)
     assert len(keys) == 3
 
 

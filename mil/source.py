@@ -1,0 +1,158 @@
+"""Where bags come from: the stores of a run folder, or npz files of other tools."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError, UsageError
+from ..features.card import EncoderCard
+from ..features.layout import list_stores, slide_id_of
+from ..features.store import open_store
+from .bags import Bags, bag_from_store
+from .contract import EmbeddingContract
+
+FEATURES = ("features", "X")
+"""Names that npz files give the embeddings."""
+
+
+class BagSource(ABC):
+    """Named single bags, read one at a time."""
+
+    @property
+    @abstractmethod
+    def slides(self) -> list[str]:
+        """The slide_ids, sorted."""
+
+    @abstractmethod
+    def count(self, slide: str) -> int:
+        """Patches with an embedding."""
+
+    @abstractmethod
+    def load(self, slide: str) -> Bags:
+        """The single bag of a slide."""
+
+    @abstractmethod
+    def contract(self, slide: str) -> EmbeddingContract:
+        """What the embeddings mean."""
+
+    @abstractmethod
+    def identity(self, slide: str) -> str:
+        """Of the content: the same slide under another name has the same."""
+
+    @abstractmethod
+    def facts(self, slide: str) -> Any:
+        """JSON that changes whenever the bag does."""
+
+
+class StoreSource(BagSource):
+    """The stores of a run folder."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._paths = {slide_id_of(path): path for path in list_stores(run_dir)}
+
+    @property
+    def slides(self) -> list[str]:
+        return sorted(self._paths)
+
+    def count(self, slide: str) -> int:
+        return int((open_store(self._paths[slide]).status() == 0).sum())
+
+    def load(self, slide: str) -> Bags:
+        return bag_from_store(open_store(self._paths[slide]))
+
+    def contract(self, slide: str) -> EmbeddingContract:
+        return EmbeddingContract.from_attributes(self.facts(slide))
+
+    def identity(self, slide: str) -> str:
+        return str(self.facts(slide)["source"]["identity"])
+
+    def facts(self, slide: str) -> Any:
+        return open_store(self._paths[slide]).attributes
+
+
+class NpzSource(BagSource):
+    """A folder of npz files, each with `X` or `features` (N, D), and perhaps `coords` (N, 2).
+
+    A file is one bag, named by its stem; or several, where `bag` (N,) numbers the bag of each row: bag 7 of
+    musk1.npz is `musk1-7`. Nothing is known of the encoder, so a head of such bags understands no store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = sorted(folder.glob("*.npz"))
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[Path, int | None]]:
+        """The file of each bag, and its number within, None where it is alone."""
+        places: dict[str, tuple[Path, int | None]] = {}
+        for path in self._paths:
+            numbers = _read(path, "bag").get("bag")
+            if numbers is None:
+                places[path.stem] = path, None
+            else:
+                places |= {f"{path.stem}-{bag}": (path, int(bag)) for bag in np.unique(numbers)}
+        return places
+
+    @property
+    def slides(self) -> list[str]:
+        return sorted(self._places)
+
+    def count(self, slide: str) -> int:
+        return len(self._rows(slide)[0])
+
+    def load(self, slide: str) -> Bags:
+        features, coords = self._rows(slide)
+        if not np.isfinite(features).all():
+            raise InputError(f"Bag {slide} has embeddings that are NaN or infinite.", "Leave it out.")
+        return Bags.single(torch.from_numpy(features), torch.from_numpy(coords))
+
+    def contract(self, slide: str) -> EmbeddingContract:
+        dim = self._rows(slide)[0].shape[1]
+        return EmbeddingContract("bags", EncoderCard("npz", "", "", "", "", False, dim, 0), 0, 0.0)
+
+    def identity(self, slide: str) -> str:
+        digest = hashlib.sha256()
+        for rows in self._rows(slide):
+            digest.update(np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
+    def facts(self, slide: str) -> Any:
+        return self.identity(slide)
+
+    def _rows(self, slide: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        path, bag = self._places[slide]
+        arrays = _read(path, *FEATURES, "coords", "bag")
+        features = next((arrays[name] for name in FEATURES if name in arrays), np.empty(0))
+        if features.ndim != 2 or features.dtype not in (np.float16, np.float32, np.float64):
+            raise UsageError(f"{path} has no array features or X (N, D) of floating numbers.")
+        coords = arrays.get("coords", np.zeros((len(features), 2)))
+        numbers = arrays.get("bag", np.zeros(len(features)))
+        if not len(features) == len(coords) == len(numbers):
+            raise UsageError(f"The arrays of {path} differ in length.")
+        kept = slice(None) if bag is None else numbers == bag
+        wanted = np.float32 if features.dtype == np.float64 else features.dtype
+        return features[kept].astype(wanted), coords[kept].astype(np.int32)
+
+
+def bag_source(folder: Path) -> BagSource:
+    """The stores of a run folder, or the npz files of a folder that holds some and no stores."""
+    if not (folder / "embeddings").is_dir() and any(folder.glob("*.npz")):
+        return NpzSource(folder)
+    return StoreSource(folder)
+
+
+def _read(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """Those of the named arrays that an npz file holds; nothing in it is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names if name in file}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} cannot be read as npz: {error}.") from error
