@@ -33,6 +33,7 @@ app = typer.Typer(
     name="slidestream",
     help="From gigapixel slides to slide-level grades, in true microns. Start with: slidestream demo -o demo",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # rich's own markup would swallow "[default: 64]"
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 internal error, 2 usage, 3 some inputs failed, 4 verification failed, "

@@ -232,6 +232,12 @@ def test_ctrl_c_ends_with_130_and_the_command_to_go_on(
     assert subprocess.run([*command, *options], capture_output=True, check=False).returncode == 0
 
 
+def test_help_says_what_holds_where_nothing_is_said(cli: Cli) -> None:
+    shown = " ".join(cli("run", "--help").out.replace("│", " ").split())
+    for default in ("[default: 64]", "[default: not at all]", "[default: from the encoder card]"):
+        assert default in shown
+
+
 def test_help_and_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("slidestream 0.")
     for command in ("", "run", "demo", "train", "predict", "heatmap", "verify", "doctor"):
