@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..spec import Spec
 from .graded import Graded
-from .metrics import Estimate, Metric, evaluate, metrics_of, patient_resamples, sensitivity_at
+from .metrics import Estimate, Judged, evaluate, patient_resamples
 
-SPECIFICITY = 0.9
 BANDS = 4
 MOST_VALUES = 8
 """A column of numbers with more distinct values than this, as age, is cut into bands."""
@@ -81,13 +79,7 @@ def evaluate_graded(graded: Graded, spec: EvaluationSpec) -> dict[str, Estimate]
             f"No slide has the label {', '.join(missing)}: its metrics cannot be known.",
             "Evaluate slides of every class together.",
         )
-    found = evaluate(graded.predicted, spec.resamples, spec.seed)
-    if len(graded.classes) == 2:
-        found["sensitivity_at_90_specificity"] = _resampled(graded, _sensitivity, spec)
-    return found
-
-
-_sensitivity = partial(sensitivity_at, specificity=SPECIFICITY)
+    return evaluate(graded.predicted, spec.resamples, spec.seed)
 
 
 def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
@@ -123,24 +115,24 @@ def compare(graded: Graded, other: Graded, spec: EvaluationSpec) -> dict[str, Di
     Raises:
         UsageError: they grade other classes, share no slide of every class, or differ in a truth.
     """
-    ours, theirs = _paired(graded, other)
-    first, second = ours.predicted, theirs.predicted
+    first, second = (one.predicted for one in _paired(graded, other))
     draws = patient_resamples(first, spec.resamples, spec.seed)
-    found = {}
-    theirs_by = _metrics(theirs)
-    for name, metric in _metrics(ours).items():
-        against = theirs_by[name]
-        value = metric(first.targets, first.probabilities) - against(second.targets, second.probabilities)
-        steps = [
-            metric(first.targets[rows], first.probabilities[rows])
-            - against(second.targets[rows], second.probabilities[rows])
-            for rows in draws
-        ]
-        found[name] = _difference(value, np.array(steps))
-    return found
+    steps = [_less(first.only(rows), second.only(rows)) for rows in draws]
+    return {
+        name: _difference(value, np.array([step[name] for step in steps]))
+        for name, value in _less(first, second).items()
+        if not np.isnan(value)
+    }
 
 
-def _difference(value: float, steps: NDArray[np.float64]) -> Difference:
+def _less(ours: Judged, theirs: Judged) -> dict[str, float]:
+    """Every metric of the first less that of the other."""
+    against = theirs.metrics()
+    return {name: value - against[name] for name, value in ours.metrics().items()}
+
+
+def _difference(value: float, drawn: NDArray[np.float64]) -> Difference:
+    steps = drawn[~np.isnan(drawn)]
     if not len(steps):
         return Difference(value, None, None, None)
     low, high = np.percentile(steps, [2.5, 97.5])
@@ -162,22 +154,6 @@ def _paired(graded: Graded, other: Graded) -> tuple[Graded, Graded]:
     if (pair[0].predicted.targets != pair[1].predicted.targets).any():
         raise UsageError("The two have other labels for a slide.", "Give the same --labels for both.")
     return pair[0], pair[1]
-
-
-def _metrics(graded: Graded) -> dict[str, Metric]:
-    found = metrics_of(graded.predicted.ordered)
-    return found | ({"sensitivity_at_90_specificity": _sensitivity} if len(graded.classes) == 2 else {})
-
-
-def _resampled(graded: Graded, metric: Metric, spec: EvaluationSpec) -> Estimate:
-    p = graded.predicted
-    draws = patient_resamples(p, spec.resamples, spec.seed)
-    values = [metric(p.targets[rows], p.probabilities[rows]) for rows in draws]
-    value = metric(p.targets, p.probabilities)
-    if not values:
-        return Estimate(value, None, None, 0)
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), len(values))
 
 
 def _banded(graded: Graded, column: str) -> list[str]:

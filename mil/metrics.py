@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from ..spec import Spec
 from .calibration import calibration_error
 from .decision import decide
 
-Metric = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+SPECIFICITY = 0.9
 
 
 @dataclass(frozen=True)
@@ -124,22 +125,32 @@ def brier(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> flo
     return float(squares.sum(1).mean() / (2 if probabilities.shape[1] == 2 else 1))
 
 
-def metrics_of(ordered: bool) -> dict[str, Metric]:
-    """Every metric by name; `ordered` says how a class is decided on."""
-    return {
-        "auroc": auroc,
-        "auprc": auprc,
-        "balanced_accuracy": partial(balanced_accuracy, ordered=ordered),
-        "f1": partial(f1, ordered=ordered),
-        "quadratic_kappa": partial(quadratic_kappa, ordered=ordered),
-        "brier": brier,
-        "calibration_error": calibration_error,
-    }
+class Judged(ABC):
+    """Predictions beside the truth.
+
+    Attributes:
+        patients: (S,) patient of each slide.
+    """
+
+    patients: Sequence[str]
+
+    @property
+    @abstractmethod
+    def complete(self) -> bool:
+        """Whether the metrics are defined on these slides: a resample can miss what they need."""
+
+    @abstractmethod
+    def only(self, rows: NDArray[np.integer]) -> Self:
+        """These slides, in this order, any of them perhaps several times."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Every metric by name; NaN where one is not defined though the others are."""
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
-    """Out-of-fold predictions of S slides.
+class Predicted(Judged):
+    """Predictions of the classes of S slides.
 
     Attributes:
         patients: (S,) patient of each slide.
@@ -153,29 +164,54 @@ class Predicted:
     probabilities: NDArray[np.float64]
     ordered: bool = False
 
+    @property
+    def complete(self) -> bool:
+        return bool(len(np.unique(self.targets)) == self.probabilities.shape[1])
 
-def evaluate(predicted: Predicted, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Every metric with its confidence interval."""
-    draws = patient_resamples(predicted, resamples, seed)
-    metrics = metrics_of(predicted.ordered)
-    return {name: _estimate(metric, predicted, draws) for name, metric in metrics.items()}
+    def only(self, rows: NDArray[np.integer]) -> Predicted:
+        patients = [self.patients[row] for row in rows.tolist()]
+        return Predicted(patients, self.targets[rows], self.probabilities[rows], self.ordered)
+
+    def metrics(self) -> dict[str, float]:
+        targets, p, ordered = self.targets, self.probabilities, self.ordered
+        found = {
+            "auroc": auroc(targets, p),
+            "auprc": auprc(targets, p),
+            "balanced_accuracy": balanced_accuracy(targets, p, ordered),
+            "f1": f1(targets, p, ordered),
+            "quadratic_kappa": quadratic_kappa(targets, p, ordered),
+            "brier": brier(targets, p),
+            "calibration_error": calibration_error(targets, p),
+        }
+        if p.shape[1] == 2:
+            found["sensitivity_at_90_specificity"] = sensitivity_at(targets, p, SPECIFICITY)
+        return found
 
 
-def patient_resamples(predicted: Predicted, resamples: int, seed: int) -> list[NDArray[np.int64]]:
+def evaluate(judged: Judged, resamples: int, seed: int) -> dict[str, Estimate]:
+    """Every metric that is defined, with its confidence interval."""
+    draws = [judged.only(rows).metrics() for rows in patient_resamples(judged, resamples, seed)]
+    return {
+        name: _estimate(value, np.array([drawn[name] for drawn in draws]))
+        for name, value in judged.metrics().items()
+        if not np.isnan(value)
+    }
+
+
+def patient_resamples(judged: Judged, resamples: int, seed: int) -> list[NDArray[np.int64]]:
     """Bootstrap over patients: rows of as many patients, drawn with replacement, per resample.
 
     Slides of one patient are not independent; drawing slides would make the interval too narrow.
-    Resamples without every class are left out.
+    Resamples that miss what the metrics need, as every class, are left out.
     """
     random = np.random.default_rng(seed)
-    _, patient = np.unique(np.asarray(predicted.patients), return_inverse=True)
+    _, patient = np.unique(np.asarray(judged.patients), return_inverse=True)
     rows_of = [np.flatnonzero(patient == p) for p in range(patient.max() + 1)]
-    classes = len(np.unique(predicted.targets))
     draws = [
         np.concatenate([rows_of[p] for p in random.integers(len(rows_of), size=len(rows_of))])
         for _ in range(resamples)
     ]
-    return [rows for rows in draws if len(np.unique(predicted.targets[rows])) == classes]
+    return [rows for rows in draws if judged.only(rows).complete]
 
 
 def _rank_auroc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
@@ -204,10 +240,9 @@ def _counts(
     return found, last + 1 - found, score[order][last]
 
 
-def _estimate(metric: Metric, predicted: Predicted, draws: list[NDArray[np.int64]]) -> Estimate:
-    value = metric(predicted.targets, predicted.probabilities)
-    if not draws:
+def _estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
         return Estimate(value, None, None, 0)
-    resampled = [metric(predicted.targets[rows], predicted.probabilities[rows]) for rows in draws]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), len(draws))
+    low, high = np.percentile(known, [2.5, 97.5])
+    return Estimate(value, float(low), float(high), len(known))
