@@ -92,7 +92,7 @@ def cross_validate(
 @torch.inference_mode()
 def probabilities_of(head: Head, bag: Bags) -> NDArray[np.float64]:
     """(C,) class probabilities of a single bag, not calibrated."""
-    return head.task.probabilities(head(bag).logits)[0].numpy()
+    return head.task.answers(head(bag).logits)[0][0].numpy()
 
 
 def _validation_of(

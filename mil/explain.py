@@ -137,5 +137,5 @@ class _Ensemble:
         """(C,) of the bag that has these rows only."""
         kept = torch.from_numpy(rows)
         pairs = zip(self._heads, self._parts, strict=True)
-        raw = torch.cat([head.task.probabilities(parts.only(kept)) for head, parts in pairs])
+        raw = torch.cat([head.task.answers(parts.only(kept))[0] for head, parts in pairs])
         return np.asarray(temper(raw.numpy(), self._temperature).mean(0))

@@ -15,11 +15,15 @@ from .bags import Bags
 from .cache import LoadBag
 from .heads import Criterion, Head
 from .imbalance import balanced_criterion
+from .imbalance import class_shares as shares_of
+from .joint import Joint
+from .outcomes import Outcome
 from .precision import stepping
 from .prefetch import Prefetch
-from .registry import build_head
+from .registry import build_head, head_for
 from .spec import TrainSpec
 from .standardise import Moments
+from .tasks import ClassTask
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class EpochReport:
 
 
 Progress = Callable[[EpochReport], None]
+Case = tuple[str, int | tuple[float, ...]]
+"""A slide, and what is known of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +57,20 @@ class FoldJob:
     Attributes:
         fold: its number.
         classes: how many there are.
-        train, validation: (slide, class index) pairs.
+        train, validation: slides with what is known of each: a class index, or a number per column of the
+            targets' `truth`, NaN where it is not known.
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
+        outcomes: the targets; none for the one with classes that the spec names.
     """
 
     fold: int
     classes: int
-    train: Sequence[tuple[str, int]]
-    validation: Sequence[tuple[str, int]]
+    train: Sequence[Case]
+    validation: Sequence[Case]
     moments: Moments
     seed: int
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -72,6 +81,8 @@ def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | 
     with _reproducible(job.seed, spec):
         head = _fresh_head(job, spec)
         _descend(head.to(spec.device), job, load, spec, progress)
+        if isinstance(head.task, Joint):
+            head.task.settle(*_said(head, _whole(job.train, load)))
     return head.cpu().eval()
 
 
@@ -84,9 +95,24 @@ def restore_head(job: FoldJob, weights: dict[str, torch.Tensor], spec: TrainSpec
 
 
 def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
-    head = build_head(spec, len(job.moments.mean), job.classes)
+    dim = len(job.moments.mean)
+    head = head_for(spec, dim, job.outcomes) if job.outcomes else build_head(spec, dim, job.classes)
     head.standardise.fit(job.moments)
+    if isinstance(head.task, Joint):
+        head.task.prepare(_known(job.train))
     return head
+
+
+def _known(cases: Sequence[Case]) -> torch.Tensor:
+    """(S,) class indices, or (S, W) of several targets."""
+    return torch.tensor([known for _, known in cases])
+
+
+def _criterion(head: Head, job: FoldJob, spec: TrainSpec) -> Criterion:
+    if isinstance(head.task, Joint):
+        return head.task.learn(_known(job.train).to(spec.device), spec.imbalance)
+    assert isinstance(head.task, ClassTask)
+    return balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
 
 
 @contextmanager
@@ -104,7 +130,7 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
-    criterion = balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
+    criterion = _criterion(head, job, spec)
     draw = torch.Generator().manual_seed(job.seed)
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
@@ -152,7 +178,7 @@ def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
 
 
 def _steps(
-    slides: Sequence[tuple[str, int]], load: LoadBag, spec: TrainSpec, draw: torch.Generator
+    slides: Sequence[Case], load: LoadBag, spec: TrainSpec, draw: torch.Generator
 ) -> Prefetch[torch.Tensor, Step]:
     """The slides in random order, a few ragged bags at a time, read while the step before is taken.
 
@@ -162,34 +188,37 @@ def _steps(
     def step(numbers: torch.Tensor) -> Step:
         chosen = [slides[number] for number in numbers.tolist()]
         bags = Bags.of([load(slide).sample(spec.bag_size, draw) for slide, _ in chosen])
-        return bags, torch.tensor([target for _, target in chosen], device=spec.device)
+        return bags, _known(chosen).to(spec.device)
 
     order = torch.randperm(len(slides), generator=draw)
     return Prefetch(step, torch.split(order, spec.bags_per_step))
 
 
-def _whole(slides: Sequence[tuple[str, int]], load: LoadBag) -> Prefetch[tuple[str, int], Step]:
+def _whole(slides: Sequence[Case], load: LoadBag) -> Prefetch[Case, Step]:
     """Every slide alone, with all its patches."""
-    return Prefetch(lambda pair: (load(pair[0]), torch.tensor([pair[1]])), slides)
+    return Prefetch(lambda case: (load(case[0]), _known([case])), slides)
 
 
-def validation_loss(
-    head: Head, slides: Sequence[tuple[str, int]], load: LoadBag, criterion: Criterion
-) -> float:
-    """Mean over slides, each bag whole and alone, weighted as the criterion weighs classes."""
+def validation_loss(head: Head, slides: Sequence[Case], load: LoadBag, criterion: Criterion) -> float:
+    """Of all slides together, each bag whole and alone, weighted as the criterion weighs classes."""
     return _loss(head, _whole(slides, load), criterion)
 
 
 @torch.inference_mode()
 def _loss(head: Head, steps: Iterable[Step], criterion: Criterion) -> float:
+    return criterion(*_said(head, steps)).item()
+
+
+@torch.inference_mode()
+def _said(head: Head, steps: Iterable[Step]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (S, C) of all slides, and what is known of them."""
     head.eval()
     device = head.standardise.mean.device
-    answers = [(head(bags.to(device)).logits, targets.to(device)) for bags, targets in steps]
-    logits, targets = (torch.cat(parts) for parts in zip(*answers, strict=True))
-    return criterion(logits, targets).item()
+    answers = [(head(bags.to(device)).logits, known.to(device)) for bags, known in steps]
+    logits, known = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    return logits, known
 
 
 def class_shares(job: FoldJob) -> torch.Tensor:
     """(C,) float32, the share of the training slides that is of each class."""
-    counts = torch.bincount(torch.tensor([target for _, target in job.train]), minlength=job.classes)
-    return counts / len(job.train)
+    return shares_of(_known(job.train), job.classes)

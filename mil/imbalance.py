@@ -15,21 +15,21 @@ import torch
 from torch.nn.functional import nll_loss
 
 from .heads import Criterion
-from .tasks import Task
+from .tasks import ClassTask
 
 FOCUS = 2.0
 """Gamma of the focal loss: the paper's."""
 
 
-def _weighted(task: Task, shares: torch.Tensor) -> Criterion:
+def _weighted(task: ClassTask, shares: torch.Tensor) -> Criterion:
     return task.criterion((len(shares) * shares).reciprocal())
 
 
-def _none(task: Task, shares: torch.Tensor) -> Criterion:
+def _none(task: ClassTask, shares: torch.Tensor) -> Criterion:
     return task.criterion(torch.ones_like(shares))
 
 
-def _focal(task: Task, _: torch.Tensor) -> Criterion:
+def _focal(task: ClassTask, _: torch.Tensor) -> Criterion:
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         right = task.log_probabilities(logits).gather(1, targets[:, None])
         return -((-torch.expm1(right)) ** FOCUS * right).mean()
@@ -37,14 +37,14 @@ def _focal(task: Task, _: torch.Tensor) -> Criterion:
     return loss
 
 
-def _logit(task: Task, shares: torch.Tensor) -> Criterion:
+def _logit(task: ClassTask, shares: torch.Tensor) -> Criterion:
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return nll_loss((task.log_probabilities(logits) + shares.log()).log_softmax(1), targets)
 
     return loss
 
 
-CRITERIA: dict[str, Callable[[Task, torch.Tensor], Criterion]] = {
+CRITERIA: dict[str, Callable[[ClassTask, torch.Tensor], Criterion]] = {
     "weighted": _weighted,
     "none": _none,
     "focal": _focal,
@@ -52,6 +52,11 @@ CRITERIA: dict[str, Callable[[Task, torch.Tensor], Criterion]] = {
 }
 
 
-def balanced_criterion(name: str, task: Task, shares: torch.Tensor) -> Criterion:
+def balanced_criterion(name: str, task: ClassTask, shares: torch.Tensor) -> Criterion:
     """The loss of logits (B, outputs) for class indices (B,), with shares (C,) of the training slides."""
     return CRITERIA[name](task, shares)
+
+
+def class_shares(targets: torch.Tensor, classes: int) -> torch.Tensor:
+    """(C,) float32, the share of class indices (S,) that is of each class."""
+    return torch.bincount(targets, minlength=classes) / len(targets)

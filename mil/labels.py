@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,29 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..table import original
-
-Columns = tuple[str, str, str]
+from .target import Target
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One labelled slide."""
+    """One labelled slide.
+
+    Attributes:
+        slide, patient: their names.
+        label: its class; where targets are asked for, what folds are balanced by, perhaps nothing yet.
+        values: the cells of the targets' columns, empty where one is not known; none where the label is
+            all that is asked.
+    """
 
     slide: str
     patient: str
     label: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Of the targets' columns."""
+        return self.values or (self.label,)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,31 @@ def read_labels(path: Path, label: str = "label") -> Labels:
             rows = csv.DictReader(file, strict=True)
             columns = ("slide", "patient", label)
             _check_header(path, rows.fieldnames or (), columns)
-            return Labels.of(_entries(path, rows, columns))
+            lines = _lines(path, rows, columns, columns)
+            return Labels.of(Entry(slide, patient, text) for slide, patient, text in lines)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
+
+
+def read_targets(path: Path, targets: Sequence[Target]) -> Labels:
+    """Read a CSV with the columns slide, patient and those of the targets; others are ignored.
+
+    Cells of several targets, or of one that has no classes, may be empty: not known. One target with
+    classes is read as `read_labels` reads it.
+
+    Raises:
+        UsageError: as `read_labels`.
+    """
+    if len(targets) == 1 and targets[0].has_classes:
+        return read_labels(path, targets[0].name)
+    wanted = [column for target in targets for column in target.columns]
+    required = ("slide", "patient")
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            _check_header(path, rows.fieldnames or (), (*required, *wanted))
+            lines = _lines(path, rows, (*required, *wanted), required)
+            return Labels.of(Entry(slide, patient, "", tuple(cells)) for slide, patient, *cells in lines)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
 
@@ -107,7 +143,7 @@ def order_classes(labels: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda label: values[label] or 0.0))
 
 
-def _check_header(path: Path, found: Collection[str], columns: Columns) -> None:
+def _check_header(path: Path, found: Collection[str], columns: Collection[str]) -> None:
     missing = [column for column in columns if column not in found]
     if missing:
         raise UsageError(
@@ -116,25 +152,29 @@ def _check_header(path: Path, found: Collection[str], columns: Columns) -> None:
         )
 
 
-def _entries(path: Path, rows: csv.DictReader[str], columns: Columns) -> list[Entry]:
+def _lines(
+    path: Path, rows: csv.DictReader[str], columns: Sequence[str], required: Collection[str]
+) -> list[list[str]]:
+    """The cells of the columns, of which slide is the first; only the required ones must not be empty."""
     seen: dict[str, int] = {}
-    entries = []
+    lines = []
     for row in rows:
         # Tables that this project wrote mark what a spreadsheet would take for a formula.
-        slide, patient, label = (original((row[column] or "").strip()) for column in columns)
-        for column, value in zip(columns, (slide, patient, label), strict=True):
-            if not value:
+        cells = [original((row[column] or "").strip()) for column in columns]
+        for column, value in zip(columns, cells, strict=True):
+            if not value and column in required:
                 raise UsageError(
                     f"{path}, line {rows.line_num}: no {column}.", "Fill it in or remove the line."
                 )
+        slide = cells[0]
         if slide in seen:
             raise UsageError(
                 f"{path}, line {rows.line_num}: slide {slide} is already on line {seen[slide]}.",
                 "Keep one line per slide.",
             )
         seen[slide] = rows.line_num
-        entries.append(Entry(slide, patient, label))
-    return entries
+        lines.append(cells)
+    return lines
 
 
 def _number(label: str) -> float | None:

@@ -215,7 +215,7 @@ def ask(
     """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
     outputs = [head.heads[fold](bag) for fold in folds]
     asked = zip(folds, outputs, strict=True)
-    raw = torch.stack([head.heads[k].task.probabilities(o.logits)[0] for k, o in asked])
+    raw = torch.stack([head.heads[k].task.answers(o.logits)[0][0] for k, o in asked])
     probabilities = temper(raw.numpy(), head.temperature(folds))
     attention = torch.stack([output.attention for output in outputs]).mean(0)
     return probabilities, attention.numpy()

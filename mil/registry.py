@@ -11,10 +11,12 @@ from .clam import Clam
 from .dsmil import Dsmil
 from .dtfd import Dtfd
 from .heads import Head
+from .joint import Joint
 from .multibranch import MultiBranchAbmil
+from .outcomes import Outcome
 from .plain_pools import MaxPool, MeanPool
 from .spec import TrainSpec
-from .tasks import build_task
+from .tasks import ClassTask, build_task
 from .transmil import TransMil
 
 Build = Callable[[TrainSpec, int, int], Head]
@@ -47,11 +49,38 @@ def build_head(spec: TrainSpec, dim: int, classes: int) -> Head:
     Raises:
         UsageError: no such head or task; the known ones are named.
     """
-    if spec.head not in BUILDERS:
-        raise UsageError(f"There is no head {spec.head!r}.", f"Known heads: {', '.join(BUILDERS)}.")
-    task = build_task(spec.task, classes)
-    head = BUILDERS[spec.head](spec, dim, task.outputs)
-    if head.takes_classes_only and task.outputs != classes:
-        head = BUILDERS[spec.head](spec, dim, classes)
+    return _of_classes(spec, dim, build_task(spec.task, classes))
+
+
+def head_for(spec: TrainSpec, dim: int, outcomes: tuple[Outcome, ...]) -> Head:
+    """A head with fresh weights for embeddings of length `dim` and any targets.
+
+    Raises:
+        UsageError: no such head, or one whose own loss needs classes meets other targets.
+    """
+    first = outcomes[0]
+    if len(outcomes) == 1 and first.target.has_classes:
+        return _of_classes(spec, dim, build_task(first.target.task, len(first.names)))
+    task = Joint(outcomes)
+    head = _builder(spec)(spec, dim, task.outputs)
+    if head.takes_classes_only:
+        raise UsageError(
+            f"Head {spec.head} learns from patches of each class: it takes one target, with classes.",
+            "Choose another head, such as abmil, or another target.",
+        )
     head.task = task
     return head
+
+
+def _of_classes(spec: TrainSpec, dim: int, task: ClassTask) -> Head:
+    head = _builder(spec)(spec, dim, task.outputs)
+    if head.takes_classes_only and task.outputs != task.classes:
+        head = _builder(spec)(spec, dim, task.classes)
+    head.task = task
+    return head
+
+
+def _builder(spec: TrainSpec) -> Build:
+    if spec.head not in BUILDERS:
+        raise UsageError(f"There is no head {spec.head!r}.", f"Known heads: {', '.join(BUILDERS)}.")
+    return BUILDERS[spec.head]

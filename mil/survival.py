@@ -74,6 +74,11 @@ def hazard_survival(logits: torch.Tensor, edges: torch.Tensor, at: torch.Tensor)
     return (logsigmoid(-logits) @ _elapsed(at, edges).to(logits.dtype).T).exp()
 
 
+def log_survival(logits: torch.Tensor) -> torch.Tensor:
+    """(S,) logarithm of the probability that all intervals pass without an event, of logits (S, K)."""
+    return logsigmoid(-logits).sum(1)
+
+
 def _risk_sets(risk: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logarithm (S,) of the summed hazard of all who are still there at each slide's time, and the distinct
     time (S,) it has, by number, latest first."""
@@ -89,7 +94,9 @@ def _places(group: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     order = torch.argsort(group, stable=True)
     _, inverse, sizes = torch.unique_consecutive(group[order], return_inverse=True, return_counts=True)
     starts = sizes.cumsum(0) - sizes
-    place = torch.empty_like(group).scatter_(0, order, torch.arange(len(group)) - starts[inverse])
+    place = torch.empty_like(group).scatter_(
+        0, order, torch.arange(len(group), device=group.device) - starts[inverse]
+    )
     return place, torch.empty_like(group).scatter_(0, order, sizes[inverse])
 
 

@@ -1,7 +1,7 @@
 """What a head's logits mean: classes without an order, or grades that have one.
 
-Every task says the log-probability of each class; the loss is always the weighted negative logarithm of the
-probability of the right one. For unordered classes that is the cross-entropy.
+Tasks of classes say the log-probability of each; their loss is always the weighted negative logarithm of the
+probability of the right one. For unordered classes that is the cross-entropy. Others are in `outcome_tasks`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,34 @@ SMALLEST_GAP = 1e-6
 
 
 class Task(nn.Module, ABC):
-    """From logits to the probabilities of C classes. Part of a head, so that what it learns is kept with it.
+    """What the logits of a head say. Part of the head, so that what it learns is kept with it.
 
     Attributes:
-        classes: how many there are, C.
         outputs: logits that it reads, the last ones of a head.
     """
 
-    def __init__(self, classes: int, outputs: int) -> None:
+    def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.classes = classes
         self.outputs = outputs
+
+    @abstractmethod
+    def answers(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """For each target (B, A) float64, of logits (B, >= outputs): probabilities, or whatever it asks."""
+
+
+class ClassTask(Task):
+    """From logits to the probabilities of C classes.
+
+    Attributes:
+        classes: how many there are, C.
+    """
+
+    def __init__(self, classes: int, outputs: int) -> None:
+        super().__init__(outputs)
+        self.classes = classes
+
+    def answers(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.probabilities(logits),)
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, C) natural logarithms of probabilities that sum to 1, of logits (B, >= outputs)."""
@@ -49,7 +66,7 @@ class Task(nn.Module, ABC):
         """(B, C) log-probabilities of exactly the logits (B, outputs)."""
 
 
-class Classes(Task):
+class Classes(ClassTask):
     """Classes without an order: softmax."""
 
     def __init__(self, classes: int) -> None:
@@ -59,7 +76,7 @@ class Classes(Task):
         return log_softmax(logits, dim=1)
 
 
-class Corn(Task):
+class Corn(ClassTask):
     """Grades climbed one by one: logit k is of a grade above k, given that k is reached.
 
     Shi, Cao and Raschka, 2021, https://arxiv.org/abs/2111.08851. Their loss, a sum of binary
@@ -76,7 +93,7 @@ class Corn(Task):
         return reached + stayed
 
 
-class CumulativeLink(Task):
+class CumulativeLink(ClassTask):
     """One severity per slide, cut into grades by learned thresholds: proportional odds.
 
     McCullagh, 1980, "Regression models for ordinal data": P(grade <= k) = sigmoid(threshold k - severity).
@@ -104,10 +121,10 @@ class CumulativeLink(Task):
         return pad(logsigmoid(above), (0, 1)) + pad(logsigmoid(-above), (1, 0)) + between
 
 
-TASKS: dict[str, Callable[[int], Task]] = {"classes": Classes, "corn": Corn, "link": CumulativeLink}
+TASKS: dict[str, Callable[[int], ClassTask]] = {"classes": Classes, "corn": Corn, "link": CumulativeLink}
 
 
-def build_task(name: str, classes: int) -> Task:
+def build_task(name: str, classes: int) -> ClassTask:
     """A task with fresh parameters.
 
     Raises:

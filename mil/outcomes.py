@@ -1,0 +1,259 @@
+"""What is known of each slide: the targets' cells as numbers, with gaps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..spec import Spec
+from .labels import Entry, Labels, order_classes
+from .target import Target
+
+YES = {"1", "yes", "true", "positive"}
+NO = {"0", "no", "false", "negative"}
+EIGHTHS = np.arange(1, 8) / 8
+BINS = 4
+"""Most parts that numbers are cut into to balance folds."""
+
+Truth = NDArray[np.float64]
+"""(S, W) of one target: class index; number; 1 or 0 per label; or time and event. NaN where not known."""
+
+
+@dataclass(frozen=True)
+class Outcome(Spec):
+    """A target with what the labels say of its values on the whole. A head folder keeps it.
+
+    Attributes:
+        target: what is asked.
+        names: of the classes, in order, or of the labels.
+        times: at which survival is predicted, ascending: eighths of the times of events.
+    """
+
+    target: Target
+    names: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """W, how many numbers are known of a slide."""
+        return len(self.target.columns)
+
+    @property
+    def size(self) -> int:
+        """How many numbers an answer has: probabilities, survival at the times, or one."""
+        return len(self.names) or len(self.times) or 1
+
+    def read(self, cells: Sequence[Sequence[str]], slides: Sequence[str]) -> Truth:
+        """(S, W) of the cells of its columns, one row per slide.
+
+        Raises:
+            UsageError: a cell says nothing that this target could be; its slide and column are named.
+        """
+        one = _readers(self)
+        truth = np.full((len(slides), self.width), np.nan)
+        for row, (texts, slide) in enumerate(zip(cells, slides, strict=True)):
+            for column, text in enumerate(texts):
+                if text:
+                    truth[row, column] = _read(one[column], text, (slide, self.target.columns[column]))
+        if self.target.task != "labels":
+            # A time without its event, or the other way round, says nothing.
+            truth[np.isnan(truth).any(1)] = np.nan
+        return truth
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """An outcome, and what is known of it.
+
+    Attributes:
+        outcome: of one target.
+        truth: (S, W).
+    """
+
+    outcome: Outcome
+    truth: Truth
+
+    @property
+    def rows(self) -> NDArray[np.bool_]:
+        """(S,) where anything is known."""
+        return np.asarray(~np.isnan(self.truth).all(1))
+
+    def only(self, rows: NDArray[np.integer]) -> Known:
+        return Known(self.outcome, self.truth[rows])
+
+
+def known_of(labels: Labels, targets: Sequence[Target]) -> tuple[Known, ...]:
+    """Every target with what the labels know of it.
+
+    Raises:
+        UsageError: a cell cannot be read, or a target has no two values to tell apart.
+    """
+    found, place = [], 0
+    for target in targets:
+        end = place + len(target.columns)
+        cells = [entry.cells[place:end] for entry in labels.entries]
+        outcome = _outcome(target, cells, labels.slides)
+        found.append(Known(outcome, outcome.read(cells, labels.slides)))
+        _require_contrast(found[-1])
+        place = end
+    return tuple(found)
+
+
+def strata(labels: Labels, known: Sequence[Known], folds: int) -> Labels:
+    """The same slides, labelled by what folds are balanced by: the first target with classes, else the
+    first target: whether its event was seen, a part of its range, or its rarest label.
+
+    A slide of which that is not known goes with the commonest.
+    """
+    first = next((one for one in known if one.outcome.target.has_classes), known[0])
+    parts = len(set(labels.patients)) // (2 * folds)
+    names = _stratum_names(first, min(BINS, max(2, parts)))
+    counts = {name: names.count(name) for name in names if name}
+    commonest = max(sorted(counts), key=lambda name: counts[name])
+    pairs = zip(labels.entries, names, strict=True)
+    return Labels.of(Entry(e.slide, e.patient, name or commonest, e.values) for e, name in pairs)
+
+
+def require_taught(known: Known, train: NDArray[np.bool_], name: str) -> None:
+    """Refuse a training part from which a target cannot be learned.
+
+    Args:
+        known: the target, of S slides.
+        train: (S,) the training slides.
+        name: of what is held out.
+
+    Raises:
+        UsageError: it lacks a class, a label's yes or no, an event, or two different numbers.
+    """
+    missing = _missing(Known(known.outcome, known.truth[train]))
+    if missing:
+        raise UsageError(
+            f"Of target {known.outcome.target.name}, {missing} among the slides that the head of {name} "
+            "learns from.",
+            "Use fewer folds, add slides, or leave the target out.",
+        )
+
+
+def _outcome(target: Target, cells: Sequence[Sequence[str]], slides: Sequence[str]) -> Outcome:
+    if target.task == "labels":
+        return Outcome(target, target.more)
+    if target.has_classes:
+        names = order_classes({texts[0] for texts in cells if texts[0]})
+        _require_order(target, names)
+        return Outcome(target, names)
+    if not target.survives:
+        return Outcome(target)
+    truth = Outcome(target, (), (0.0,)).read(cells, slides)
+    seen = truth[truth[:, 1] == 1, 0]
+    if not len(seen):
+        raise UsageError(f"Target {target.name} has no event.", "Survival cannot be learned without one.")
+    # Four digits are enough, and can be read.
+    times = sorted({float(f"{time:.4g}") for time in np.quantile(seen, EIGHTHS)})
+    return Outcome(target, (), tuple(times))
+
+
+def _require_order(target: Target, names: tuple[str, ...]) -> None:
+    if target.ordered and len(names) > 2 and not all(map(_is_number, names)):
+        raise UsageError(
+            f"Task {target.task} needs grades, and the order of {', '.join(names)} is not known.",
+            "Write grades as numbers, or use the task classes.",
+        )
+
+
+def _require_contrast(known: Known) -> None:
+    target, missing = known.outcome.target, _missing(known)
+    if target.has_classes and len(known.outcome.names) < 2:
+        found = ", ".join(known.outcome.names) or "none"
+        raise UsageError(
+            f"A head needs at least two classes; {target.name} has: {found}.", "Add other labels."
+        )
+    if missing:
+        raise UsageError(f"Of target {target.name}, {missing} among the labels.", "Add other slides.")
+
+
+def _missing(known: Known) -> str:
+    """What a head could not learn without, or nothing."""
+    truth, outcome = known.truth[known.rows], known.outcome
+    if outcome.target.survives:
+        return "" if (truth[:, 1] == 1).any() else "no event is known"
+    if outcome.target.has_classes:
+        absent = [name for c, name in enumerate(outcome.names) if not (truth == c).any()]
+        return f"no slide of class {absent[0]} is known" if absent else ""
+    if outcome.target.task == "labels":
+        pairs = zip(outcome.names, truth.T, strict=True)
+        absent = [name for name, column in pairs if not {0.0, 1.0} <= set(column.tolist())]
+        return f"{absent[0]} is not known to be both there and not" if absent else ""
+    return "" if len(np.unique(truth)) > 1 else "no two different numbers are known"
+
+
+def _stratum_names(first: Known, parts: int) -> list[str]:
+    """(S,) the stratum of each slide, empty where it is not known."""
+    truth, outcome = first.truth, first.outcome
+    if outcome.target.has_classes:
+        return ["" if math.isnan(t) else outcome.names[int(t)] for t in truth[:, 0].tolist()]
+    if outcome.target.survives:
+        return [{1.0: "seen", 0.0: "not seen"}.get(t, "") for t in truth[:, 1].tolist()]
+    if outcome.target.task == "labels":
+        rarest = min(truth.T, key=lambda column: min((column == 1).sum(), (column == 0).sum()))
+        return [{1.0: "yes", 0.0: "no"}.get(t, "") for t in rarest.tolist()]
+    known = np.flatnonzero(first.rows)
+    names = np.full(len(truth), "", dtype="<U8")
+    # By rank: as many slides in each part, also where numbers repeat.
+    for number, part in enumerate(np.array_split(known[np.argsort(truth[known, 0], kind="stable")], parts)):
+        names[part] = f"part {number + 1}"
+    return [str(name) for name in names]
+
+
+def _readers(outcome: Outcome) -> list[Callable[[str], float | None]]:
+    """For each column, what turns a cell into a number, or None where it cannot."""
+    if outcome.target.has_classes:
+        number = {name: float(index) for index, name in enumerate(outcome.names)}
+        return [number.get]
+    if outcome.target.task == "labels":
+        return [_yes_or_no] * outcome.width
+    return [_time, _yes_or_no] if outcome.target.survives else [_finite]
+
+
+def _read(one: Callable[[str], float | None], text: str, where: tuple[str, str]) -> float:
+    value = one(text)
+    if value is None:
+        slide, column = where
+        raise UsageError(
+            f"{column} of slide {slide} is {text!r}, which this target cannot have.", _HINTS.get(one, _SPELT)
+        )
+    return value
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _time(text: str) -> float | None:
+    value = _finite(text)
+    return value if value is not None and value >= 0 else None
+
+
+def _yes_or_no(text: str) -> float | None:
+    word = text.lower().removesuffix(".0")
+    return 1.0 if word in YES else 0.0 if word in NO else None
+
+
+def _is_number(text: str) -> bool:
+    return _finite(text) is not None
+
+
+_SPELT = "Labels must be spelt as those the head was trained with."
+_HINTS: dict[Callable[[str], float | None], str] = {
+    _finite: "Write a number, and leave the cell empty where it is not known.",
+    _time: "Write a time from 0 on, and leave the cell empty where it is not known.",
+    _yes_or_no: "Write 1 or 0, and leave the cell empty where it is not known.",
+}
