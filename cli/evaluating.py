@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -13,6 +15,7 @@ from .output import note, say, show_json, show_table
 if TYPE_CHECKING:
     from ..mil.evaluation import EvaluationSpec
     from ..mil.graded import Graded
+    from ..mil.target import Target
     from ..report.evaluation_page import Evaluation
 
 PAGE, TABLE = "report.html", "evaluation.json"
@@ -32,6 +35,13 @@ def evaluate(
             metavar="CSV", help="Columns slide, patient, label; others for --by. A head folder needs none."
         ),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:TASK[:COLUMNS]]",
+            help="What was predicted, as for train; may be repeated. Of a head folder all, or those named.",
+        ),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Also within each value of this column; may be repeated."),
@@ -49,59 +59,99 @@ def evaluate(
 ) -> None:
     """Say how good predictions are: metrics with intervals over patients, groups, figures, a report."""
     from ..mil.evaluation import EvaluationSpec
-    from ..mil.graded import read_graded
+    from ..mil.graded import targets_of
+    from ..mil.target import Target
 
     spec = EvaluationSpec(resamples, seed, min_group)
-    graded = read_graded(predictions, labels)
-    other = (against, read_graded(against, labels)) if against else None
-    found = _evaluated(predictions, graded, by or [], other, spec)
+    targets = targets_of(predictions, [Target.parse(text) for text in target or ()])
+    asked = _Asked(predictions, labels, by or [], against)
+    found = [_evaluated(asked, one, spec) for one in targets]
     if out is not None:
-        _write(out, graded, found, spec)
+        _write(out, asked, found, spec)
     if json:
-        show_json(_document(found))
+        show_json(_documents([evaluation for _, evaluation in found], predictions))
         return
-    _show(found)
+    for _, evaluation in found:
+        _show(evaluation, len(found) > 1)
     if out is not None:
         say(f"{out}: {PAGE}, {TABLE} and the figures as SVG and PNG.")
 
 
-def _evaluated(
-    name: Path, graded: Graded, by: list[str], other: tuple[Path, Graded] | None, spec: EvaluationSpec
-) -> Evaluation:
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be evaluated, and how it is looked at."""
+
+    predictions: Path
+    labels: Path | None
+    by: list[str]
+    against: Path | None
+
+
+def _evaluated(asked: _Asked, target: Target, spec: EvaluationSpec) -> tuple[Graded, Evaluation]:
     from ..mil.evaluation import compare, evaluate_graded, groups_of
+    from ..mil.graded import read_graded
+    from ..mil.judged import Survived
+    from ..mil.risk_groups import NAMES, risk_groups
     from ..report.evaluation_page import Evaluation
 
-    return Evaluation(
-        name=name.name,
+    graded = read_graded(asked.predictions, asked.labels, target)
+    other = read_graded(asked.against, asked.labels, target) if asked.against else None
+    judged = graded.predicted
+    return graded, Evaluation(
+        name=target.name,
         slides=len(graded.slides),
-        patients=len(set(graded.predicted.patients)),
+        patients=len(set(judged.patients)),
+        asked=_said(graded),
         classes=graded.classes,
         estimates=evaluate_graded(graded, spec),
-        groups={column: groups_of(graded, column, spec) for column in by},
-        against=(other[0].name, compare(graded, other[1], spec)) if other else None,
+        groups={column: groups_of(graded, column, spec) for column in asked.by},
+        against=(asked.against.name, compare(graded, other, spec)) if asked.against and other else None,
+        log_rank={n: risk_groups(judged, n).p for n in NAMES} if isinstance(judged, Survived) else {},
         left_out=(len(graded.without_truth), len(graded.without_prediction)),
     )
 
 
-def _write(out: Path, graded: Graded, found: Evaluation, spec: EvaluationSpec) -> None:
+def _said(graded: Graded) -> str:
+    """The kind of the target, with its classes or labels."""
+    target = graded.outcome.target
+    kind = "classes" if target.has_classes else target.task
+    return f"{kind} {', '.join(graded.outcome.names)}" if graded.outcome.names else kind
+
+
+def _write(out: Path, asked: _Asked, found: list[tuple[Graded, Evaluation]], spec: EvaluationSpec) -> None:
     from json import dumps
 
     from ..report.evaluation_page import evaluation_page
-    from ..report.figures import FIGURES, OF_TWO_CLASSES, draw, save
+    from ..report.figures import draw, figures_of, save
 
     out.mkdir(parents=True, exist_ok=True)
-    wanted = FIGURES | (OF_TWO_CLASSES if len(graded.classes) == 2 else {})
-    figures = {name: save(draw(drawing, graded), out / name) for name, drawing in wanted.items()}
-    (out / PAGE).write_text(evaluation_page(found, figures, spec.min_group), encoding="utf-8")
-    document = dumps(_document(found) | {"evaluation": spec.to_dict()}, indent=2, allow_nan=False)
-    (out / TABLE).write_text(document + "\n", encoding="utf-8")
+    shown = []
+    for graded, evaluation in found:
+        before = f"{quote(evaluation.name, safe='+ ')}-" if len(found) > 1 else ""
+        drawings = figures_of(graded)
+        figures = {
+            name: save(draw(drawing, graded), out / f"{before}{name}") for name, drawing in drawings.items()
+        }
+        shown.append((evaluation, figures))
+    page = evaluation_page(asked.predictions.name, shown, spec.min_group)
+    (out / PAGE).write_text(page, encoding="utf-8")
+    document = _documents([evaluation for evaluation, _ in shown], asked.predictions)
+    text = dumps(document | {"evaluation": spec.to_dict()}, indent=2, allow_nan=False)
+    (out / TABLE).write_text(text + "\n", encoding="utf-8")
+
+
+def _documents(found: list[Evaluation], predictions: Path) -> dict[str, Any]:
+    """What was found of the one target or, by name, of several."""
+    if len(found) == 1:
+        return {"predictions": predictions.name, **_document(found[0])}
+    return {"predictions": predictions.name, "targets": {one.name: _document(one) for one in found}}
 
 
 def _document(found: Evaluation) -> dict[str, Any]:
     from ..mil.evaluation import gaps
 
     document: dict[str, Any] = {
-        "predictions": found.name,
+        "target": found.name,
         "slides": found.slides,
         "patients": found.patients,
         "classes": list(found.classes),
@@ -113,6 +163,8 @@ def _document(found: Evaluation) -> dict[str, Any]:
             for column, groups in found.groups.items()
         },
     }
+    if found.log_rank:
+        document["log_rank"] = {f"{count} groups": p for count, p in found.log_rank.items()}
     if found.against:
         name, differences = found.against
         document["against"] = {name: {key: value.to_dict() for key, value in differences.items()}}
@@ -129,16 +181,18 @@ def _group(group: Any) -> dict[str, Any]:
     }
 
 
-def _show(found: Evaluation) -> None:
+def _show(found: Evaluation, named: bool) -> None:
     from ..report.evaluation_page import difference_text, estimate_text
 
     if any(found.left_out):
         note(
             f"{found.left_out[0]} predicted slides have no label, {found.left_out[1]} labelled no prediction."
         )
-    title = f"{found.slides} slides of {found.patients} patients"
+    title = f"{found.name + ': ' if named else ''}{found.slides} slides of {found.patients} patients"
     shown = [(name.replace("_", " "), estimate_text(e)) for name, e in found.estimates.items()]
     show_table(title, ("metric", "value (95 % interval over patients)"), shown)
+    for count, p in found.log_rank.items():
+        say(f"{count} groups by predicted risk: log-rank p = {p:.3g}")
     for column, groups in found.groups.items():
         names = list(next((g.estimates for g in groups if g.estimates), {}))[:3]
         rows = [
@@ -146,7 +200,7 @@ def _show(found: Evaluation) -> None:
                 g.value,
                 g.slides,
                 g.patients,
-                *(estimate_text(g.estimates[n]) if g.estimates else "too few" for n in names),
+                *(estimate_text(g.estimates[n]) if n in g.estimates else "too few" for n in names),
             )
             for g in groups
         ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..spec import Spec
 from .graded import Graded
-from .metrics import Estimate, Judged, evaluate, patient_resamples
+from .metrics import Estimate, Judged, Predicted, evaluate, patient_resamples
 
 BANDS = 4
 MOST_VALUES = 8
@@ -71,15 +71,21 @@ def evaluate_graded(graded: Graded, spec: EvaluationSpec) -> dict[str, Estimate]
     """Every metric with its 95 % interval over patients.
 
     Raises:
-        UsageError: a class does not occur among the labels.
+        UsageError: a class does not occur among the labels, or nothing that a metric needs.
     """
-    if len(np.unique(graded.predicted.targets)) < len(graded.classes):
-        missing = sorted(set(graded.classes) - {graded.classes[t] for t in graded.predicted.targets})
+    judged = graded.predicted
+    if not judged.complete:
+        missing = "; ".join(_absent(graded)) or "every value is the same, or no event has a later slide"
         raise UsageError(
-            f"No slide has the label {', '.join(missing)}: its metrics cannot be known.",
-            "Evaluate slides of every class together.",
+            f"{missing}: its metrics cannot be known.", "Evaluate slides of every class together."
         )
-    return evaluate(graded.predicted, spec.resamples, spec.seed)
+    return evaluate(judged, spec.resamples, spec.seed)
+
+
+def _absent(graded: Graded) -> list[str]:
+    there = {graded.classes[t] for t in graded.predicted.known.tolist()} if graded.classes else set()
+    names = sorted(set(graded.classes) - there)
+    return [f"No slide has the label {', '.join(names)}"] if names else []
 
 
 def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
@@ -94,8 +100,8 @@ def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
     for value in sorted(set(values), key=lambda name: (values_key(name), name)):
         part = graded.only(np.flatnonzero(names == value))
         patients = len(set(part.predicted.patients))
-        whole = len(np.unique(part.predicted.targets)) == len(graded.classes)
-        known = evaluate_graded(part, spec) if patients >= spec.min_group and whole else {}
+        enough = patients >= spec.min_group and part.predicted.complete
+        known = evaluate_graded(part, spec) if enough else {}
         groups.append(Group(value or "(none)", len(part.slides), patients, known))
     return groups
 
@@ -105,7 +111,8 @@ def gaps(groups: Sequence[Group]) -> dict[str, float]:
     known = [group.estimates for group in groups if group.estimates]
     if len(known) < 2:
         return {}
-    values = {name: [one[name].value for one in known] for name in known[0]}
+    shared = [name for name in known[0] if all(name in one for one in known)]
+    values = {name: [one[name].value for one in known] for name in shared}
     return {name: max(found) - min(found) for name, found in values.items()}
 
 
@@ -147,11 +154,15 @@ def _paired(graded: Graded, other: Graded) -> tuple[Graded, Graded]:
             f"One grades {', '.join(graded.classes)}, the other {', '.join(other.classes)}.",
             "Compare heads that were trained for the same classes.",
         )
+    if graded.outcome.times != other.outcome.times:
+        raise UsageError(
+            "The two predict survival at different times.", "Compare heads that were trained on one cohort."
+        )
     shared = sorted(set(graded.slides) & set(other.slides))
     pair = [one.only(np.array([one.slides.index(s) for s in shared], int)) for one in (graded, other)]
-    if len(np.unique(pair[0].predicted.targets)) < len(graded.classes):
+    if not shared or not pair[0].predicted.complete:
         raise UsageError("The two share too few slides: a class is missing.", "Grade the same slides.")
-    if (pair[0].predicted.targets != pair[1].predicted.targets).any():
+    if not np.array_equal(pair[0].predicted.known, pair[1].predicted.known, equal_nan=True):
         raise UsageError("The two have other labels for a slide.", "Give the same --labels for both.")
     return pair[0], pair[1]
 
@@ -196,7 +207,9 @@ def decision_curve(graded: Graded, thresholds: NDArray[np.float64]) -> Iterator[
     Vickers and Elkin, 2006: true positives less false positives weighed by the odds of the threshold,
     per slide. Acting on no one has a net benefit of 0.
     """
-    positive, score = graded.predicted.targets == 1, graded.predicted.probabilities[:, 1]
+    judged = graded.predicted
+    assert isinstance(judged, Predicted)
+    positive, score = judged.targets == 1, judged.probabilities[:, 1]
     share = positive.mean()
     for threshold in thresholds.tolist():
         acted, odds = score >= threshold, threshold / (1 - threshold)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,75 +13,95 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..table import original
-from .decision import decide
-from .metrics import Predicted
-
-ROUNDING = 1e-3
-"""By how much the probabilities of a row may miss 1: tables are rounded."""
+from .answers import outcome_in, read_answers, was_ordered
+from .judged import judge
+from .metrics import Judged
+from .outcomes import Known, Outcome
+from .spec import TrainSpec
+from .target import Target
 
 Row = dict[str, str]
+HERE = "predictions.csv"
 
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """Predictions of S slides whose truth is known.
+    """Answers to one target for S slides whose truth is known.
 
     Attributes:
         slides: (S,) in alphabetical order.
-        classes: names, in the order of the probabilities.
-        predicted: patients, targets and probabilities of the slides.
+        outcome: the target, with its classes or labels, or the times of its survival.
+        predicted: patients, truth and answers of the slides.
         facts: per slide what else the labels say of it (site, scanner, age ...), by column.
         without_truth: slides that were predicted and have no label.
         without_prediction: slides that have a label and were not predicted.
     """
 
     slides: tuple[str, ...]
-    classes: tuple[str, ...]
-    predicted: Predicted
+    outcome: Outcome
+    predicted: Judged
     facts: tuple[Row, ...]
     without_truth: tuple[str, ...] = ()
     without_prediction: tuple[str, ...] = ()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities; none of another target."""
+        return self.outcome.names if self.outcome.target.has_classes else ()
+
     def only(self, rows: NDArray[np.integer]) -> Graded:
         """These rows, in this order."""
-        p = self.predicted
-        patients = [p.patients[row] for row in rows]
-        taken = Predicted(patients, p.targets[rows], p.probabilities[rows], p.ordered)
         chosen = rows.tolist()
         return Graded(
             tuple(self.slides[row] for row in chosen),
-            self.classes,
-            taken,
+            self.outcome,
+            self.predicted.only(rows),
             tuple(self.facts[row] for row in chosen),
         )
 
 
-def read_graded(predictions: Path, labels: Path | None = None) -> Graded:
-    """Read a table of predictions, and the truth.
+def targets_of(predictions: Path, wanted: Sequence[Target] = ()) -> tuple[Target, ...]:
+    """What was predicted: those that are wanted, else all of a head folder, else the one column label.
 
     Args:
-        predictions: a head folder, for its out-of-fold predictions, or a CSV with the columns slide,
-            predicted and p_CLASS for every class, as `predict` writes it.
-        labels: a CSV with the columns slide, patient, label and any others; may be left out where the
-            predictions hold patient and label, as those of a head folder do.
+        predictions: a head folder or a CSV.
+        wanted: of a head folder a name is enough.
+    """
+    try:
+        document = json.loads((predictions / "head.json").read_text(encoding="utf-8"))
+        asked = TrainSpec.from_dict(document["train"]).asked
+    except (OSError, LookupError, TypeError, ValueError):
+        return tuple(wanted) or (Target(),)
+    by_name = {target.name: target for target in asked}
+    return tuple(by_name.get(target.name, target) for target in wanted) or asked
+
+
+def read_graded(predictions: Path, labels: Path | None = None, target: Target | None = None) -> Graded:
+    """Read the answers to one target from a table of predictions, and the truth.
+
+    Args:
+        predictions: a head folder, for its out-of-fold predictions, or a CSV with the column slide and those
+            that `answers` lists, as `predict` writes it.
+        labels: a CSV with the columns slide, patient, those of the target and any others; may be left out
+            where the predictions hold them, as those of a head folder do.
+        target: by default classes in the column label.
 
     Raises:
         UsageError: a file cannot be read, columns are missing, a label is no class of the head, or
             `predicted` does not follow from the probabilities.
     """
-    path = predictions / "predictions.csv" if predictions.is_dir() else predictions
+    path, target = predictions / HERE if predictions.is_dir() else predictions, target or Target()
     found = read_rows(path)
     truth = read_rows(labels) if labels else found
     source = labels or path
-    for column in ("slide", "patient", "label"):
+    for column in ("slide", "patient", *target.columns):
         if column not in next(iter(truth.values()), {}):
-            raise UsageError(
-                f"{source} has no column {column}.", "Give the truth with --labels: slide, patient, label."
-            )
+            wanted = ", ".join(("slide", "patient", *target.columns))
+            raise UsageError(f"{source} has no column {column}.", f"Give the truth with --labels: {wanted}.")
     both = sorted(found.keys() & truth.keys())
     if not both:
         raise UsageError(f"No slide of {path} is in {source}.", "Slides are matched by the column slide.")
-    return _joined(found, truth, both)
+    return _joined(found, truth, both, target)
 
 
 def read_rows(path: Path) -> dict[str, Row]:
@@ -106,51 +128,24 @@ def read_rows(path: Path) -> dict[str, Row]:
     return rows
 
 
-def _joined(found: dict[str, Row], truth: dict[str, Row], both: list[str]) -> Graded:
-    classes = tuple(key[2:] for key in found[both[0]] if key.startswith("p_"))
-    if len(classes) < 2:
-        raise UsageError("The predictions have no columns p_CLASS.", "Give what `predict -o` has written.")
-    probabilities = _probabilities(found, both, classes)
-    number = {name: index for index, name in enumerate(classes)}
-    for slide in both:
-        if truth[slide]["label"] not in number:
-            raise UsageError(
-                f"The label {truth[slide]['label']!r} of slide {slide} is none of {', '.join(classes)}.",
-                "Labels must be spelt as those the head was trained with.",
-            )
-    targets = np.array([number[truth[slide]["label"]] for slide in both], dtype=np.int64)
-    ordered = _was_ordered(probabilities, [found[slide].get("predicted", "") for slide in both], classes)
+def _joined(found: dict[str, Row], truth: dict[str, Row], both: list[str], target: Target) -> Graded:
+    outcome, prefix = outcome_in(target, found[both[0]])
+    cells = [[truth[slide][column] for column in target.columns] for slide in both]
+    known = Known(outcome, outcome.read(cells, both))
+    rows = np.flatnonzero(known.rows)
+    if not len(rows):
+        raise UsageError(f"Nothing is known of {target.name}.", "Give the truth with --labels.")
+    answers = read_answers([found[slide] for slide in both], outcome, prefix)
     patients = [truth[slide]["patient"] or slide for slide in both]
+    predicted = [found[slide].get(f"{prefix}predicted", "") for slide in both]
+    ordered = target.has_classes and was_ordered(outcome, answers, predicted)
+    slides = [both[row] for row in rows.tolist()]
+    labelled = {slide for slide, row in truth.items() if any(row[column] for column in target.columns)}
     return Graded(
-        tuple(both),
-        classes,
-        Predicted(patients, targets, probabilities, ordered),
-        tuple(truth[slide] for slide in both),
-        tuple(sorted(found.keys() - truth.keys())),
-        tuple(sorted(truth.keys() - found.keys())),
-    )
-
-
-def _probabilities(found: dict[str, Row], slides: list[str], classes: tuple[str, ...]) -> NDArray[np.float64]:
-    """(S, C), each row summing to 1."""
-    try:
-        table = np.array([[float(found[slide][f"p_{name}"]) for name in classes] for slide in slides])
-    except ValueError as error:
-        raise UsageError("A probability is no number.", "Give what `predict -o` has written.") from error
-    if not np.isfinite(table).all() or (table < 0).any() or (abs(table.sum(1) - 1) > ROUNDING).any():
-        raise UsageError(
-            "The probabilities of a slide do not sum to 1.", "Give what `predict -o` has written."
-        )
-    return np.asarray(table / table.sum(1, keepdims=True))
-
-
-def _was_ordered(probabilities: NDArray[np.float64], predicted: list[str], classes: tuple[str, ...]) -> bool:
-    """By which rule the table decided: the likeliest class, or the median grade."""
-    for ordered in (False, True):
-        decided = decide(probabilities, ordered)
-        if all(name in ("", classes[index]) for name, index in zip(predicted, decided, strict=True)):
-            return ordered
-    raise UsageError(
-        "The column predicted is neither the likeliest class nor the median grade of every slide.",
-        "Give a table as `predict -o` has written it.",
+        tuple(slides),
+        outcome,
+        judge(known, patients, answers, ordered),
+        tuple(truth[slide] for slide in slides),
+        tuple(sorted(found.keys() - set(slides))),
+        tuple(sorted(labelled - found.keys())),
     )

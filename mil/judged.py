@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import Judged, auprc, auroc
+from .metrics import Judged, Predicted, auprc, auroc
+from .outcomes import Known
 from .survival_metrics import (
     brier_over_time,
     concordance,
@@ -52,6 +53,10 @@ class Measured(Judged):
             "pearson": 0.0 if constant else float(np.corrcoef(self.truth, self.answers)[0, 1]),
         }
 
+    @property
+    def known(self) -> NDArray[np.float64]:
+        return self.truth
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled(Judged):
@@ -83,6 +88,10 @@ class Labelled(Judged):
         macro = {f"macro_{name}": _mean([one[name] for one in each]) for name in each[0]}
         named = zip(self.names, each, strict=True)
         return macro | {f"{name}_{label}": value for label, one in named for name, value in one.items()}
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        return self.truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +135,28 @@ class Survived(Judged):
             "c_index_uno": concordance_uno(*known, risk, float(self.at[-1])),
             "integrated_brier": integrated_brier(scores, self.at),
         } | {f"brier_at_{self.at[q]:g}": float(scores[q]) for q in quarters}
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        return np.stack([self.times, self.events], axis=1)
+
+
+def judge(known: Known, patients: Sequence[str], answers: NDArray[np.float64], ordered: bool) -> Judged:
+    """Answers (S, A) to one target beside what is known of it, of the slides of which it is.
+
+    Args:
+        ordered: whether classes are grades in order.
+    """
+    rows = known.rows
+    own = [patient for patient, wanted in zip(patients, rows.tolist(), strict=True) if wanted]
+    truth, said, outcome = known.truth[rows], answers[rows], known.outcome
+    if outcome.target.has_classes:
+        return Predicted(own, truth[:, 0].astype(np.int64), said, ordered)
+    if outcome.target.task == "labels":
+        return Labelled(own, outcome.names, truth, said)
+    if outcome.target.survives:
+        return Survived(own, truth[:, 0], truth[:, 1] == 1, said, np.array(outcome.times))
+    return Measured(own, truth[:, 0], said[:, 0])
 
 
 def _binary(truth: NDArray[np.float64], probability: NDArray[np.float64]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +147,11 @@ class Judged(ABC):
     def metrics(self) -> dict[str, float]:
         """Every metric by name; NaN where one is not defined though the others are."""
 
+    @property
+    @abstractmethod
+    def known(self) -> NDArray[Any]:
+        """(S, ...) the truth: of the same slides, two predictions must have the same."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predicted(Judged):
@@ -186,6 +191,10 @@ class Predicted(Judged):
         if p.shape[1] == 2:
             found["sensitivity_at_90_specificity"] = sensitivity_at(targets, p, SPECIFICITY)
         return found
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        return self.targets
 
 
 def evaluate(judged: Judged, resamples: int, seed: int) -> dict[str, Estimate]:

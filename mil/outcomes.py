@@ -54,12 +54,12 @@ class Outcome(Spec):
         Raises:
             UsageError: a cell says nothing that this target could be; its slide and column are named.
         """
-        one = _readers(self)
+        readers = _readers(self)
         truth = np.full((len(slides), self.width), np.nan)
         for row, (texts, slide) in enumerate(zip(cells, slides, strict=True)):
             for column, text in enumerate(texts):
                 if text:
-                    truth[row, column] = _read(one[column], text, (slide, self.target.columns[column]))
+                    truth[row, column] = _read(readers[column], text, (slide, self.target.columns[column]))
         if self.target.task != "labels":
             # A time without its event, or the other way round, says nothing.
             truth[np.isnan(truth).any(1)] = np.nan
@@ -209,22 +209,28 @@ def _stratum_names(first: Known, parts: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _readers(outcome: Outcome) -> list[Callable[[str], float | None]]:
-    """For each column, what turns a cell into a number, or None where it cannot."""
+Reader = tuple[Callable[[str], float | None], str]
+"""What turns a cell into a number, or None where it cannot, and what such a cell is."""
+
+
+def _readers(outcome: Outcome) -> list[Reader]:
+    """One for each column."""
+    yes_or_no = (_yes_or_no, "neither 1 nor 0")
     if outcome.target.has_classes:
         number = {name: float(index) for index, name in enumerate(outcome.names)}
-        return [number.get]
+        return [(number.get, f"none of {', '.join(outcome.names)}")]
     if outcome.target.task == "labels":
-        return [_yes_or_no] * outcome.width
-    return [_time, _yes_or_no] if outcome.target.survives else [_finite]
+        return [yes_or_no] * outcome.width
+    return [(_time, "no time from 0 on"), yes_or_no] if outcome.target.survives else [(_finite, "no number")]
 
 
-def _read(one: Callable[[str], float | None], text: str, where: tuple[str, str]) -> float:
-    value = one(text)
+def _read(reader: Reader, text: str, where: tuple[str, str]) -> float:
+    value = reader[0](text)
     if value is None:
         slide, column = where
         raise UsageError(
-            f"{column} of slide {slide} is {text!r}, which this target cannot have.", _HINTS.get(one, _SPELT)
+            f"The {column} {text!r} of slide {slide} is {reader[1]}.",
+            "Correct it, or leave the cell empty where it is not known.",
         )
     return value
 
@@ -249,11 +255,3 @@ def _yes_or_no(text: str) -> float | None:
 
 def _is_number(text: str) -> bool:
     return _finite(text) is not None
-
-
-_SPELT = "Labels must be spelt as those the head was trained with."
-_HINTS: dict[Callable[[str], float | None], str] = {
-    _finite: "Write a number, and leave the cell empty where it is not known.",
-    _time: "Write a time from 0 on, and leave the cell empty where it is not known.",
-    _yes_or_no: "Write 1 or 0, and leave the cell empty where it is not known.",
-}

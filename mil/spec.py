@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..spec import Spec
+from .target import Target, require_distinct
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 BAGS = ("slide", "patient")
@@ -18,7 +19,8 @@ class TrainSpec(Spec):
 
     Attributes:
         head: registry name.
-        task: what the logits mean: "classes" without an order, or grades in order: "corn" or "link".
+        task: of the column label: "classes" without an order, or grades in order: "corn" or "link".
+        targets: what else is to be predicted, and then not the column label; none for that column.
         imbalance: what is done about rare classes: "weighted", "none", "focal" or "logit".
         bag: "slide", or "patient": all slides of a patient are one bag with one label.
         folds: of the patient-grouped cross-validation; one head is kept per fold.
@@ -46,6 +48,7 @@ class TrainSpec(Spec):
 
     head: str = "abmil"
     task: str = "classes"
+    targets: tuple[Target, ...] = ()
     imbalance: str = "weighted"
     bag: str = "slide"
     folds: int = 5
@@ -70,9 +73,17 @@ class TrainSpec(Spec):
     @property
     def ordered(self) -> bool:
         """Whether classes are grades in order."""
-        return self.task != "classes"
+        return self.asked[0].ordered
+
+    @property
+    def asked(self) -> tuple[Target, ...]:
+        """Everything that is to be predicted."""
+        return self.targets or (Target("label", self.task),)
 
     def __post_init__(self) -> None:
+        if self.targets and self.task != "classes":
+            raise UsageError("The task of a target stands with its name.", "Write --target NAME:TASK.")
+        require_distinct(self.asked)
         if self.folds < 2:
             raise UsageError(f"Training with folds = {self.folds} is impossible.", "Use 2 folds or more.")
         for name in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ from ..mil.calibration import reliability
 from ..mil.decision import decide
 from ..mil.evaluation import decision_curve
 from ..mil.graded import Graded
-from ..mil.metrics import operating_points
+from ..mil.judged import Labelled, Measured, Survived
+from ..mil.metrics import Predicted, operating_points
+from ..mil.risk_groups import risk_groups
+from ..mil.survival_metrics import brier_over_time, kaplan_meier
 from ..text import visible
 
 SIDE_INCHES = 4.2
 DPI = 150
 INK, CHANCE = "#1f4e79", "#999999"
+RISKS = {2: ("#1f4e79", "#b03a2e"), 3: ("#1f4e79", "#b9770e", "#b03a2e")}
+"""From the least risk to the greatest."""
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "slidestream"}
 """Text stays text, and the same figure is the same bytes."""
 
@@ -47,7 +53,7 @@ def precision_recall(axes: Axes, graded: Graded) -> None:
 
 def confusion(axes: Axes, graded: Graded) -> None:
     """Slides by label (rows) and by the class they were given."""
-    p, classes = graded.predicted, len(graded.classes)
+    p, classes = _of_classes(graded), len(graded.classes)
     given = decide(p.probabilities, p.ordered)
     counts = np.bincount(p.targets * classes + given, minlength=classes**2).reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -64,7 +70,8 @@ def confusion(axes: Axes, graded: Graded) -> None:
 
 def reliability_diagram(axes: Axes, graded: Graded) -> None:
     """How often the given class was right, over how sure it was; the size of a dot is its slides."""
-    found = reliability(graded.predicted.targets, graded.predicted.probabilities)
+    p = _of_classes(graded)
+    found = reliability(p.targets, p.probabilities)
     axes.plot([0, 1], [0, 1], color=CHANCE, linestyle=":")
     axes.plot(found.confidence, found.accuracy, color=INK, linewidth=0.8)
     sizes = 12 + 160 * found.count / found.count.sum()
@@ -87,13 +94,76 @@ def net_benefit(axes: Axes, graded: Graded) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-FIGURES: dict[str, Drawing] = {
+def scatter(axes: Axes, graded: Graded) -> None:
+    """What was predicted over what is true."""
+    p = graded.predicted
+    assert isinstance(p, Measured)
+    ends = [min(p.truth.min(), p.answers.min()), max(p.truth.max(), p.answers.max())]
+    axes.plot(ends, ends, color=CHANCE, linestyle=":")
+    axes.scatter(p.truth, p.answers, s=12, color=INK, alpha=0.5, linewidths=0)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"{visible(graded.outcome.target.name)}, true")
+    axes.set_ylabel("predicted")
+
+
+def survival_by_risk(axes: Axes, graded: Graded, count: int) -> None:
+    """Kaplan and Meier's share that has had no event, of patients parted by predicted risk."""
+    p = graded.predicted
+    assert isinstance(p, Survived)
+    groups = risk_groups(p, count)
+    for number, (name, colour) in enumerate(zip(groups.names, RISKS[count], strict=True)):
+        own = groups.group == number
+        if own.any():
+            _kaplan_meier(axes, groups.times[own], groups.events[own], (name, colour))
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(visible(graded.outcome.target.name))
+    axes.set_ylabel(f"without {visible(graded.outcome.target.more[0])}")
+    axes.set_title(f"log-rank p = {groups.p:.2g}", fontsize=9)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def errors_over_time(axes: Axes, graded: Graded) -> None:
+    """Brier score over time; dotted, that of saying of everyone what is true of all."""
+    p = graded.predicted
+    assert isinstance(p, Survived)
+    times, share = kaplan_meier(p.times, p.events)
+    everyone = np.concatenate([[1.0], share])[np.searchsorted(times, p.at, side="right")]
+    for survival, colour, style, name in (
+        (p.survival, INK, "-", "by prediction"),
+        (np.broadcast_to(everyone, p.survival.shape), CHANCE, ":", "everyone alike"),
+    ):
+        scores = brier_over_time(p.times, p.events, survival, p.at)
+        axes.plot(p.at, scores, color=colour, linestyle=style, marker=".", label=name)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(visible(graded.outcome.target.name))
+    axes.set_ylabel("Brier score")
+    axes.legend(frameon=False, fontsize=8)
+
+
+OF_CLASSES: dict[str, Drawing] = {
     "roc": roc,
     "precision-recall": precision_recall,
     "confusion": confusion,
     "reliability": reliability_diagram,
 }
 OF_TWO_CLASSES: dict[str, Drawing] = {"decision-curve": net_benefit}
+OF_LABELS: dict[str, Drawing] = {"roc": roc, "precision-recall": precision_recall}
+OF_NUMBERS: dict[str, Drawing] = {"scatter": scatter}
+OF_SURVIVAL: dict[str, Drawing] = {
+    "kaplan-meier": partial(survival_by_risk, count=2),
+    "kaplan-meier-thirds": partial(survival_by_risk, count=3),
+    "brier": errors_over_time,
+}
+
+
+def figures_of(graded: Graded) -> dict[str, Drawing]:
+    """The figures of a target, by name."""
+    if graded.classes:
+        return OF_CLASSES | (OF_TWO_CLASSES if len(graded.classes) == 2 else {})
+    if isinstance(graded.predicted, Labelled):
+        return OF_LABELS
+    return OF_SURVIVAL if isinstance(graded.predicted, Survived) else OF_NUMBERS
 
 
 def draw(drawing: Drawing, graded: Graded) -> Figure:
@@ -116,10 +186,33 @@ def save(figure: Figure, path: Path) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+def _of_classes(graded: Graded) -> Predicted:
+    assert isinstance(graded.predicted, Predicted)
+    return graded.predicted
+
+
 def _one_against_rest(graded: Graded) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    targets, p = graded.predicted.targets, graded.predicted.probabilities
+    """Name, truth and score of each class or label; a label that is always or never there has no curve."""
+    if isinstance(graded.predicted, Labelled):
+        p = graded.predicted
+        columns = zip(p.names, p.truth.T, p.probabilities.T, strict=True)
+        known = [(name, t[~np.isnan(t)] == 1, score[~np.isnan(t)]) for name, t, score in columns]
+        return [(visible(name), yes, score) for name, yes, score in known if yes.any() and not yes.all()]
+    targets, probabilities = _of_classes(graded).targets, _of_classes(graded).probabilities
     chosen = range(1, 2) if len(graded.classes) == 2 else range(len(graded.classes))
-    return [(visible(graded.classes[c]), targets == c, p[:, c]) for c in chosen]
+    return [(visible(graded.classes[c]), targets == c, probabilities[:, c]) for c in chosen]
+
+
+def _kaplan_meier(axes: Axes, times: np.ndarray, events: np.ndarray, style: tuple[str, str]) -> None:
+    """The curve of one group, with a tick where a patient was seen last."""
+    name, colour = style
+    at, share = kaplan_meier(times, events)
+    curve = np.concatenate([[1.0], share])
+    label = f"{name} ({events.sum()} of {len(times)})"
+    axes.plot(np.concatenate([[0.0], at]), curve, drawstyle="steps-post", color=colour, label=label)
+    lost = np.unique(times[~events])
+    heights = curve[np.searchsorted(at, lost, side="right")]
+    axes.plot(lost, heights, "|", color=colour, markersize=5)
 
 
 def _square(axes: Axes, x: str, y: str) -> None:

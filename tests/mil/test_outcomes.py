@@ -95,10 +95,10 @@ def test_survival_is_asked_for_at_eighths_of_the_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("60.5", "old", "age of slide a is 'old'"),
-        ("60.5", "nan", "age of slide a is 'nan'"),
-        ("a,p1,1,60.5,1", "a,p1,1,60.5,2", "er of slide a is '2'"),
-        (",7,,", ",-7,1,", "time of slide c is '-7'"),
+        ("60.5", "old", "The age 'old' of slide a is no number"),
+        ("60.5", "nan", "The age 'nan' of slide a is no number"),
+        ("a,p1,1,60.5,1", "a,p1,1,60.5,2", "The er '2' of slide a is neither 1 nor 0"),
+        (",7,,", ",-7,1,", "The time '-7' of slide c is no time"),
         ("a,p1,1", "a,p1,low", "order of 1, 10, 2, low is not known"),
         ("c,p3", "c,", "line 4: no patient"),
         ("slide,patient,grade,age", "slide,patient,grade,years", "no column age"),
