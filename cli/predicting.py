@@ -159,7 +159,7 @@ def _add_sets(rows: list[dict[str, Any]], predictions: list[Prediction], head: P
     if kept is None:
         raise UsageError(f"{head} holds no calibration: an older version wrote it.", "Train it again.")
     for row, p in zip(rows, predictions, strict=True):
-        inside = set_of(p.probabilities, p.folds, kept, spec)
+        inside = set_of(p.probabilities, p.folds if p.held_out else (), kept, spec)
         abstain = "yes" if len(inside) > spec.largest else "no"
         row |= {"set": "|".join(p.classes[c] for c in inside), "abstain": abstain}
 

@@ -31,6 +31,7 @@ class EpochReport:
         train_loss, validation_loss: means.
         seconds: that the passes over the training and the validation slides took.
         waited: of these, those in which the next bags were not there yet.
+        folds: how many are trained in all.
     """
 
     fold: int
@@ -39,6 +40,7 @@ class EpochReport:
     validation_loss: float
     seconds: float
     waited: float
+    folds: int
 
 
 Progress = Callable[[EpochReport], None]
@@ -54,6 +56,7 @@ class FoldJob:
         train, validation: (slide, class index) pairs.
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
+        folds: how many are trained in all.
     """
 
     fold: int
@@ -62,6 +65,7 @@ class FoldJob:
     validation: Sequence[tuple[str, int]]
     moments: Moments
     seed: int
+    folds: int = 1
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -115,7 +119,7 @@ def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress:
         loss = _loss(head, whole, criterion)
         if progress:
             seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
-            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited))
+            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited, job.folds))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
         elif epoch - best_epoch >= spec.patience:

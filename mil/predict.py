@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .bags import Bags, bag_from_store
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
 from .decision import decide
+from .heads import Head
 from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
@@ -35,6 +36,7 @@ class Prediction:
         attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
             NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
         ordered: whether classes are grades in order.
+        held_out: whether those heads are the ones that held this slide out of training.
     """
 
     slide: str
@@ -43,6 +45,7 @@ class Prediction:
     folds: tuple[int, ...]
     attention: NDArray[np.float32]
     ordered: bool = False
+    held_out: bool = False
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -66,23 +69,27 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
     Args:
         head: from `load_head`.
         store: the slide's embeddings.
-        out_of_fold: ask only the head that neither trained on nor was stopped by this slide. A slide
+        out_of_fold: ask only the heads that neither trained on nor were stopped by this slide. A slide
             that is not among the training slides, by content or by name, is shown to all heads.
 
     Raises:
         ContractMismatch: the store holds other embeddings; the fields that differ are named.
-        InputError: the slide has no patch with an embedding.
+        InputError: the slide has no patch with an embedding, or no head held it out.
     """
     found = EmbeddingContract.from_attributes(store.attributes)
     require_equal(head.contract, found, f"Slide {store.slide_id}")
-    folds = _unseen_folds(head, store) if out_of_fold else tuple(range(len(head.heads)))
-    probabilities, attention = _ask(head, folds, bag_from_store(store))
+    held_out = _held_out_by(head, store) if out_of_fold else ()
+    folds = held_out or tuple(range(len(head.heads)))
+    raw, attention = _ask([head.heads[fold] for fold in folds], bag_from_store(store))
+    probabilities = temper(raw, head.temperatures(folds, bool(held_out)))
     good = store.status() == 0
     aligned = np.full(len(good), np.nan, dtype=np.float32)
     graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
     column = attention_column(graded, probabilities.shape[1], attention.shape[1])
     aligned[good] = attention[:, column]
-    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered)
+    return Prediction(
+        store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered, bool(held_out)
+    )
 
 
 def predict_run(
@@ -112,20 +119,22 @@ def predict_run(
             yield prediction
 
 
-def _unseen_folds(head: TrainedHead, store: Store) -> tuple[int, ...]:
-    identity = str(store.attributes["source"]["identity"])
-    fold = head.fold_of_identity.get(identity, head.fold_of_slide.get(store.slide_id))
-    return tuple(range(len(head.heads))) if fold is None else (fold,)
+def _held_out_by(head: TrainedHead, store: Store) -> tuple[int, ...]:
+    """The heads that held a training slide out; nothing of another slide."""
+    folds = head.folds_of(store.slide_id, str(store.attributes["source"]["identity"]))
+    if folds == ():
+        raise InputError(
+            f"Slide {store.slide_id} was held out by no head: the given splits never test it.",
+            "Predict without --out-of-fold; its heads may have learned from it.",
+        )
+    return folds or ()
 
 
 @torch.inference_mode()
-def _ask(
-    head: TrainedHead, folds: tuple[int, ...], bag: Bags
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
-    outputs = [head.heads[fold](bag) for fold in folds]
-    asked = zip(folds, outputs, strict=True)
-    raw = torch.stack([head.heads[k].task.probabilities(o.logits)[0] for k, o in asked])
-    probabilities = temper(raw.numpy(), head.temperature(folds))
+def _ask(heads: Sequence[Head], bag: Bags) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probabilities (K, C) of each head, not calibrated, and attention (N, columns) averaged over them."""
+    outputs = [head(bag) for head in heads]
+    pairs = zip(heads, outputs, strict=True)
+    raw = torch.stack([head.task.probabilities(output.logits)[0] for head, output in pairs])
     attention = torch.stack([output.attention for output in outputs]).mean(0)
-    return probabilities, attention.numpy()
+    return raw.numpy(), attention.numpy()
