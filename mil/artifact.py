@@ -3,6 +3,7 @@
 HEAD/
   head.json              contract, train spec, classes, folds by slide, calibration, sha256 of the weights
   fold-<k>.safetensors   weights of the head that never saw fold k; repeats count on
+  known.safetensors      what the training slides look like, so that others are noticed
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
   metrics.json           metrics of the heads and of the linear probe, by fold and site, slides left out
 """
@@ -29,11 +30,13 @@ from .calibration import Calibration
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
 from .decision import decide
+from .familiarity import TrainingBags
 from .heads import Head
 from .registry import build_head
 from .spec import TrainSpec
 
 SCHEMA = 2
+KNOWN = "known.safetensors"
 AGAIN = "Copy the head folder again, or train again."
 MALFORMED = (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What JSON of another shape and tensors of another network end in."""
@@ -88,6 +91,7 @@ class TrainedHead:
             content, so that a renamed slide is recognised. None of them where all heads
             may know it.
         calibration: None where the folder was written before there was one.
+        known: what the training slides look like; None likewise.
     """
 
     heads: tuple[Head, ...]
@@ -97,6 +101,7 @@ class TrainedHead:
     folds_of_slide: dict[str, tuple[int, ...]]
     folds_of_identity: dict[str, tuple[int, ...]]
     calibration: Calibration | None
+    known: TrainingBags | None
 
     def folds_of(self, slide: str, identity: str) -> tuple[int, ...] | None:
         """The heads that held a training slide out; None of a slide that is none, by content or name."""
@@ -132,7 +137,10 @@ def write_head(folder: Path, trained: Trained) -> None:
         weights = [save(head.state_dict()) for head in trained.result.heads]
         for number, blob in enumerate(weights):
             (beside / _weights_name(number)).write_bytes(blob)
-        _write_json(beside / "head.json", _document(trained, weights))
+        known = save(trained.result.known.tensors())
+        (beside / KNOWN).write_bytes(known)
+        document = _document(trained, weights) | {"known": hashlib.sha256(known).hexdigest()}
+        _write_json(beside / "head.json", document)
         _write_json(beside / "metrics.json", trained.metrics() | trained.tables())
         _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
@@ -177,15 +185,16 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
     kept = document.get("calibration")
-    known = document["slides"]
+    slides = document["slides"]
     return TrainedHead(
         heads=tuple(_read_heads(folder, document, spec)),
         classes=tuple(document["classes"]),
         contract=contract,
         spec=spec,
-        folds_of_slide={slide: tuple(one["folds"]) for slide, one in known.items()},
-        folds_of_identity={one["identity"]: tuple(one["folds"]) for one in known.values()},
+        folds_of_slide={slide: tuple(one["folds"]) for slide, one in slides.items()},
+        folds_of_identity={one["identity"]: tuple(one["folds"]) for one in slides.values()},
         calibration=None if kept is None else Calibration.from_dict(kept),
+        known=_read_known(folder, document.get("known")),
     )
 
 
@@ -211,19 +220,23 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
 def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list[Head]:
     heads = []
     for number, digest in enumerate(document["weights"]):
-        path = folder / _weights_name(number)
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise StoreCorrupt(f"{path} is missing or was changed.", AGAIN)
         head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
-        head.load_state_dict(_tensors(path))
+        head.load_state_dict(_tensors(folder / _weights_name(number), digest))
         heads.append(head.eval())
     if not heads:
         raise StoreCorrupt(f"{folder} holds no weights.", AGAIN)
     return heads
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = load(path.read_bytes())
+def _read_known(folder: Path, digest: str | None) -> TrainingBags | None:
+    return None if digest is None else TrainingBags.from_tensors(_tensors(folder / KNOWN, digest))
+
+
+def _tensors(path: Path, digest: str) -> dict[str, torch.Tensor]:
+    blob = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(blob).hexdigest() != digest:
+        raise StoreCorrupt(f"{path} is missing or was changed.", AGAIN)
+    tensors: dict[str, torch.Tensor] = load(blob)
     return tensors
 
 

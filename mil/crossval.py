@@ -16,6 +16,7 @@ from .baseline import probe
 from .by_fold import fold_table, site_table
 from .cache import LoadBag
 from .calibration import Calibration, OutOfFold, calibrate
+from .familiarity import TrainingBags
 from .fit import FoldJob, fit_head
 from .heads import Head
 from .labels import Labels
@@ -40,6 +41,7 @@ class CrossValidation:
         probabilities: (S, C) out-of-fold, calibrated by other folds, the mean over the heads that held a
             slide out.
         probe: (S, C) out-of-fold, of the linear probe.
+        known: what the training slides look like.
         metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric.
         folds: a row per head, with its own metrics, as `fold_table` has them.
         sites: a row per site, as `site_table` has them.
@@ -51,6 +53,7 @@ class CrossValidation:
     calibration: Calibration
     probabilities: NDArray[np.float64]
     probe: NDArray[np.float64]
+    known: TrainingBags
     metrics: dict[str, dict[str, Estimate]]
     folds: list[dict[str, Any]]
     sites: list[dict[str, Any]]
@@ -95,6 +98,7 @@ def cross_validate(
         calibration,
         found["head"],
         found["linear_probe"],
+        TrainingBags.of(moments, plan.first_heads),
         metrics,
         fold_table(plan, each, spec.ordered),
         site_table([plan.sites[i] for i in judged] if plan.sites else [], each, spec.ordered),

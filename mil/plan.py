@@ -58,6 +58,11 @@ class Plan:
         """(H,) the repeat of each head."""
         return np.array([split.repeat for split in self.splits], dtype=np.int64)
 
+    @property
+    def first_heads(self) -> NDArray[np.int64]:
+        """(S,) the first head that holds each slide out, -1 where none does."""
+        return np.where(self.held_out.any(0), self.held_out.argmax(0), -1)
+
     def heads_of(self, slide: int) -> tuple[int, ...]:
         """The heads that hold a slide out."""
         return tuple(np.flatnonzero(self.held_out[:, slide]).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError, StoreError
+from ..errors import InputError, StoreError, UsageError
 from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
@@ -18,34 +19,28 @@ from .bags import Bags, bag_from_store
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
 from .decision import decide
-from .heads import Head
+from .familiarity import NEVER_HELD_OUT
+from .standardise import Moments
 from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The ensemble's view of one slide.
+class Ensemble(ABC):
+    """What the heads of several folds say together."""
 
-    Attributes:
-        slide: its slide_id.
-        classes: names, in the order of the probabilities.
-        fold_probabilities: (K, C) of each head that was used, calibrated.
-        folds: (K,) the numbers of those heads.
-        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
-            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
-        ordered: whether classes are grades in order.
-        held_out: whether those heads are the ones that held this slide out of training.
-    """
-
-    slide: str
     classes: tuple[str, ...]
     fold_probabilities: NDArray[np.float64]
     folds: tuple[int, ...]
-    attention: NDArray[np.float32]
-    ordered: bool = False
-    held_out: bool = False
+    ordered: bool
+    familiarity: float | None
+    seen: bool
+    held_out: bool
+
+    @property
+    @abstractmethod
+    def subject(self) -> dict[str, str]:
+        """What was graded, as columns of a table."""
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -63,6 +58,39 @@ class Prediction:
         return self.classes[int(decide(self.probabilities[None], self.ordered)[0])]
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction(Ensemble):
+    """The ensemble's view of one slide.
+
+    Attributes:
+        slide: its slide_id.
+        classes: names, in the order of the probabilities.
+        fold_probabilities: (K, C) of each head that was used, calibrated.
+        folds: (K,) the numbers of those heads.
+        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
+            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
+        ordered: whether classes are grades in order.
+        familiarity: p-value of the slide being like the training slides; None where the head folder is
+            older than that.
+        seen: whether a head that was asked had trained on this slide or was stopped by it.
+        held_out: whether the heads that were asked are those that held this training slide out.
+    """
+
+    slide: str
+    classes: tuple[str, ...]
+    fold_probabilities: NDArray[np.float64]
+    folds: tuple[int, ...]
+    attention: NDArray[np.float32]
+    ordered: bool = False
+    familiarity: float | None = None
+    seen: bool = False
+    held_out: bool = False
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"slide": self.slide}
+
+
 def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) -> Prediction:
     """Predict one slide.
 
@@ -76,20 +104,90 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
         ContractMismatch: the store holds other embeddings; the fields that differ are named.
         InputError: the slide has no patch with an embedding, or no head held it out.
     """
-    found = EmbeddingContract.from_attributes(store.attributes)
-    require_equal(head.contract, found, f"Slide {store.slide_id}")
-    held_out = _held_out_by(head, store) if out_of_fold else ()
-    folds = held_out or tuple(range(len(head.heads)))
-    raw, attention = _ask([head.heads[fold] for fold in folds], bag_from_store(store))
-    probabilities = temper(raw, head.temperatures(folds, bool(held_out)))
-    good = store.status() == 0
-    aligned = np.full(len(good), np.nan, dtype=np.float32)
+    return predict_with(head, asked_for(head, [store], out_of_fold), store)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which heads are asked.
+
+    Attributes:
+        folds: their numbers.
+        held_out_by: the heads that held training slides out, maybe none; None of slides that are no such.
+    """
+
+    folds: tuple[int, ...]
+    held_out_by: tuple[int, ...] | None
+
+    @property
+    def seen(self) -> bool:
+        """Whether any of them trained on the slides or was stopped by them."""
+        return self.held_out_by is not None and not set(self.folds) <= set(self.held_out_by)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the slides are training slides that all of them held out."""
+        return self.held_out_by is not None and not self.seen
+
+
+def asked_for(head: TrainedHead, stores: Sequence[Store], out_of_fold: bool) -> Asked:
+    """The heads to ask about slides of one patient: all, or those that held them out.
+
+    Raises:
+        UsageError: the slides were held out by different heads, so none is new to all of them.
+        InputError: they were held out by no head.
+    """
+    every, found = tuple(range(len(head.heads))), [_held_out_by(head, store) for store in stores]
+    known = [folds for folds in found if folds is not None]
+    if not known:
+        return Asked(every, None)
+    if not out_of_fold:
+        return Asked(every, tuple(k for k in every if all(k in folds for folds in known)))
+    names = ", ".join(store.slide_id for store in stores)
+    if len(set(known)) > 1:
+        raise UsageError(
+            f"The head was trained on {names} as slides of different patients.", "Grade them one by one."
+        )
+    if not known[0]:
+        raise InputError(
+            f"Slide {names} was held out by no head: the given splits never test it.",
+            "Predict without --out-of-fold; its heads may have learned from it.",
+        )
+    return Asked(known[0], known[0])
+
+
+def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
+    """Predict one slide by the heads that are asked; raises as `predict_store`."""
+    require_understood(head, store)
+    bag = bag_from_store(store)
+    probabilities, attention = ask(head, asked, bag)
     graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
     column = attention_column(graded, probabilities.shape[1], attention.shape[1])
-    aligned[good] = attention[:, column]
     return Prediction(
-        store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered, bool(held_out)
+        slide=store.slide_id,
+        classes=head.classes,
+        fold_probabilities=probabilities,
+        folds=asked.folds,
+        attention=_aligned(attention[:, column], store.status()),
+        ordered=head.spec.ordered,
+        familiarity=familiarity(head, asked, bag),
+        seen=asked.seen,
+        held_out=asked.held_out,
     )
+
+
+def require_understood(head: TrainedHead, store: Store) -> None:
+    """Refuse embeddings that the head was not trained on, with ContractMismatch."""
+    found = EmbeddingContract.from_attributes(store.attributes)
+    require_equal(head.contract, found, f"Slide {store.slide_id}")
+
+
+def familiarity(head: TrainedHead, asked: Asked, bag: Bags) -> float | None:
+    """How like the training slides a single bag is."""
+    if head.known is None:
+        return None
+    own = () if asked.held_out_by is None else asked.held_out_by or NEVER_HELD_OUT
+    return head.known.familiarity(Moments.of_bag(bag), own)
 
 
 def predict_run(
@@ -119,22 +217,25 @@ def predict_run(
             yield prediction
 
 
-def _held_out_by(head: TrainedHead, store: Store) -> tuple[int, ...]:
-    """The heads that held a training slide out; nothing of another slide."""
-    folds = head.folds_of(store.slide_id, str(store.attributes["source"]["identity"]))
-    if folds == ():
-        raise InputError(
-            f"Slide {store.slide_id} was held out by no head: the given splits never test it.",
-            "Predict without --out-of-fold; its heads may have learned from it.",
-        )
-    return folds or ()
+def _aligned(attention: NDArray[np.float32], status: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N,) of every row of the store, from that of the patches with an embedding."""
+    rows = np.full(len(status), np.nan, dtype=np.float32)
+    rows[status == 0] = attention
+    return rows
+
+
+def _held_out_by(head: TrainedHead, store: Store) -> tuple[int, ...] | None:
+    """The heads that held a slide out, known by its content or its name; None where it was not trained on."""
+    return head.folds_of(store.slide_id, str(store.attributes["source"]["identity"]))
 
 
 @torch.inference_mode()
-def _ask(heads: Sequence[Head], bag: Bags) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Probabilities (K, C) of each head, not calibrated, and attention (N, columns) averaged over them."""
-    outputs = [head(bag) for head in heads]
+def ask(head: TrainedHead, asked: Asked, bag: Bags) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
+    heads = [head.heads[fold] for fold in asked.folds]
+    outputs = [one(bag) for one in heads]
     pairs = zip(heads, outputs, strict=True)
-    raw = torch.stack([head.task.probabilities(output.logits)[0] for head, output in pairs])
+    raw = torch.stack([one.task.probabilities(output.logits)[0] for one, output in pairs])
+    probabilities = temper(raw.numpy(), head.temperatures(asked.folds, asked.held_out))
     attention = torch.stack([output.attention for output in outputs]).mean(0)
-    return raw.numpy(), attention.numpy()
+    return probabilities, attention.numpy()
