@@ -111,8 +111,7 @@ def _ending(outcome: Outcome) -> str:
 class TrainProgress:
     """Says which fold is being trained, and on a terminal which epoch."""
 
-    def __init__(self, folds: int) -> None:
-        self._folds = folds
+    def __init__(self) -> None:
         self._fold = -1
         self._console = Console(stderr=True, highlight=False)
         self._status = self._console.status("training")
@@ -129,7 +128,7 @@ class TrainProgress:
 
     def __call__(self, report: EpochReport) -> None:
         """One epoch has ended."""
-        fold = f"training fold {report.fold + 1} of {self._folds}"
+        fold = f"training fold {report.fold + 1} of {report.folds}"
         if self._console.is_terminal:
             self._status.update(f"{fold}, epoch {report.epoch + 1}, loss {report.validation_loss:.3f}")
         elif report.fold != self._fold:

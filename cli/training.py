@@ -33,6 +33,24 @@ def train(
         ),
     ] = "classes",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(metavar="R", help="Divide into folds so often, each time anew: R heads per fold.")
+    ] = 1,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Your own: columns fold and slide or patient; or train, val and test, or a folder of such "
+            "files, splits_0.csv and so on.",
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str,
+        typer.Option(metavar="COLUMN", help="Hold out each value of this column once, such as the site."),
+    ] = "",
+    keep_together: Annotated[
+        str, typer.Option(metavar="COLUMN", help="No value of this column, such as the site, in two folds.")
+    ] = "",
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     imbalance: Annotated[
@@ -48,7 +66,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
-    from ..mil.spec import TrainSpec
+    from ..mil.spec import SplitSpec, TrainSpec
     from ..mil.train import train as train_heads
     from .progress import TrainProgress
 
@@ -58,12 +76,13 @@ def train(
         imbalance=imbalance,
         bag=bag,
         folds=folds,
+        split=SplitSpec(repeats, str(splits or ""), leave_out, keep_together),
         epochs=epochs,
         seed=seed,
         cache_gb=cache_gb,
         allow_duplicates=allow_duplicates,
     )
-    with TrainProgress(folds) as progress:
+    with TrainProgress() as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:
         show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})

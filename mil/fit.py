@@ -35,6 +35,7 @@ class EpochReport:
         train_loss, validation_loss: means.
         seconds: that the passes over the training and the validation slides took.
         waited: of these, those in which the next bags were not there yet.
+        folds: how many are trained in all.
     """
 
     fold: int
@@ -43,6 +44,7 @@ class EpochReport:
     validation_loss: float
     seconds: float
     waited: float
+    folds: int
 
 
 Progress = Callable[[EpochReport], None]
@@ -62,6 +64,7 @@ class FoldJob:
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
         outcomes: the targets; none for the one with classes that the spec names.
+        folds: how many are trained in all.
     """
 
     fold: int
@@ -71,6 +74,7 @@ class FoldJob:
     moments: Moments
     seed: int
     outcomes: tuple[Outcome, ...] = ()
+    folds: int = 1
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -141,7 +145,7 @@ def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress:
         loss = _loss(head, whole, criterion)
         if progress:
             seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
-            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited))
+            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited, job.folds))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
         elif epoch - best_epoch >= spec.patience:

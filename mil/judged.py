@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import Judged, Predicted, auprc, auroc
+from .metrics import NAN, Judged, Predicted, auprc, auroc
 from .outcomes import Known
 from .survival_metrics import (
     brier_over_time,
@@ -17,8 +17,6 @@ from .survival_metrics import (
     integrated_brier,
     mortality,
 )
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +43,13 @@ class Measured(Judged):
         """Share of the variance explained, mean absolute error and Pearson's correlation; a prediction that
         is the same for all has a correlation of 0."""
         missed = self.answers - self.truth
-        spread = self.truth - self.truth.mean()
-        constant = np.ptp(self.answers) == 0
-        return {
-            "r2": float(1 - (missed**2).sum() / (spread**2).sum()),
-            "mae": float(np.abs(missed).mean()),
-            "pearson": 0.0 if constant else float(np.corrcoef(self.truth, self.answers)[0, 1]),
-        }
+        found = {"r2": NAN, "mae": float(np.abs(missed).mean()), "pearson": NAN}
+        if self.complete:
+            spread = self.truth - self.truth.mean()
+            constant = np.ptp(self.answers) == 0
+            found["r2"] = float(1 - (missed**2).sum() / (spread**2).sum())
+            found["pearson"] = 0.0 if constant else float(np.corrcoef(self.truth, self.answers)[0, 1])
+        return found
 
     @property
     def known(self) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from ..spec import Spec
 from .calibration import calibration_error
 from .decision import decide
 
+NAN = float("nan")
 SPECIFICITY = 0.9
 
 
@@ -180,8 +181,8 @@ class Predicted(Judged):
     def metrics(self) -> dict[str, float]:
         targets, p, ordered = self.targets, self.probabilities, self.ordered
         found = {
-            "auroc": auroc(targets, p),
-            "auprc": auprc(targets, p),
+            "auroc": auroc(targets, p) if self.complete else NAN,
+            "auprc": auprc(targets, p) if self.complete else NAN,
             "balanced_accuracy": balanced_accuracy(targets, p, ordered),
             "f1": f1(targets, p, ordered),
             "quadratic_kappa": quadratic_kappa(targets, p, ordered),
@@ -189,7 +190,9 @@ class Predicted(Judged):
             "calibration_error": calibration_error(targets, p),
         }
         if p.shape[1] == 2:
-            found["sensitivity_at_90_specificity"] = sensitivity_at(targets, p, SPECIFICITY)
+            found["sensitivity_at_90_specificity"] = (
+                sensitivity_at(targets, p, SPECIFICITY) if self.complete else NAN
+            )
         return found
 
     @property

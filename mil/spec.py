@@ -14,6 +14,39 @@ IMBALANCE = ("weighted", "none", "focal", "logit")
 
 
 @dataclass(frozen=True)
+class SplitSpec(Spec):
+    """How slides are held out. Patients are always kept whole.
+
+    Attributes:
+        repeats: how often all slides are divided anew into folds, each time with another seed.
+        given: path of a CSV with folds, or of a folder of such files; nothing is drawn then.
+        leave_out: column of the labels; each of its values, such as a site, is held out once.
+        keep_together: column of the labels, such as the site; no value of it is in two folds.
+    """
+
+    repeats: int = 1
+    given: str = ""
+    leave_out: str = ""
+    keep_together: str = ""
+
+    @property
+    def column(self) -> str:
+        """The column of the labels whose values are kept whole; empty where there is none."""
+        return self.leave_out or self.keep_together
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise UsageError(f"{self.repeats} repeats are impossible.", "Use 1 or more.")
+        if sum(map(bool, (self.given, self.leave_out, self.keep_together))) > 1:
+            raise UsageError("Slides can be split in one way only.", "Choose one of given, leave out, keep.")
+        if self.repeats > 1 and (self.given or self.leave_out):
+            raise UsageError(
+                "Splits that are fixed cannot be repeated.",
+                "Repeat folds that are drawn, or change the seed.",
+            )
+
+
+@dataclass(frozen=True)
 class TrainSpec(Spec):
     """Everything that a training run depends on besides embeddings and labels.
 
@@ -23,7 +56,9 @@ class TrainSpec(Spec):
         targets: what else is to be predicted, and then not the column label; none for that column.
         imbalance: what is done about rare classes: "weighted", "none", "focal" or "logit".
         bag: "slide", or "patient": all slides of a patient are one bag with one label.
-        folds: of the patient-grouped cross-validation; one head is kept per fold.
+        folds: of the patient-grouped cross-validation; one head is kept per fold. Given splits and sites
+            that are left out have a number of their own.
+        split: how slides are held out.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
         dropout: probability, on the projection and on the pooled bag.
@@ -52,6 +87,7 @@ class TrainSpec(Spec):
     imbalance: str = "weighted"
     bag: str = "slide"
     folds: int = 5
+    split: SplitSpec = SplitSpec()
     hidden: int = 128
     attention: int = 64
     dropout: float = 0.25
