@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +14,11 @@ from ..table import write_table
 from ..text import visible
 from .options import HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
+from .rows import More, called_by, row_of, sets_of
 
 if TYPE_CHECKING:
-    from ..mil.artifact import TrainedHead
-    from ..mil.calibration import Calibration
-    from ..mil.predict import Ensemble, Prediction
-
-    More = Callable[[Ensemble], dict[str, str]]
-    """Further columns of a row."""
+    from ..mil.ensemble import Ensemble
+    from ..mil.predict import Prediction
 
 UNFAMILIAR = 0.05
 
@@ -35,7 +32,10 @@ def predict(
     out_of_fold: OutOfFold = False,
     error_rate: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Also give sets of classes that miss the right one so often."),
+        typer.Option(
+            metavar="SHARE",
+            help="Also give sets of classes, and ranges of numbers, that miss the truth so often.",
+        ),
     ] = None,
     score: Annotated[
         str,
@@ -64,16 +64,16 @@ def predict(
     failures: list[tuple[str, InputError | StoreError]] = []
     more: list[More] = []
     if error_rate is not None:
-        more.append(_sets(head, error_rate, score, (per_class, largest)))
+        more.append(sets_of(head, error_rate, score, (per_class, largest)))
     if sensitivity is not None:
-        more.append(_called(head, sensitivity))
+        more.append(called_by(head, sensitivity))
     # Row by row: a cohort's attention does not fit into memory.
     said: Iterable[Ensemble] = (
         _of_patients(run, head, (patients, out_of_fold), failures)
         if patients
         else _predictions(run, head, out_of_fold, failures)
     )
-    rows = [_row(one) | {key: v for add in more for key, v in add(one).items()} for one in said]
+    rows = [row_of(one) | {key: v for add in more for key, v in add(one).items()} for one in said]
     _warn(rows)
     if out is not None:
         write_table(out, list(rows[0]) if rows else ["slide"], [list(row.values()) for row in rows])
@@ -179,56 +179,6 @@ def _of_patients(
         raise UsageError(f"{table} does not name a patient for every slide.", "Fill the column patient.")
     patients = Patients({slide: row["patient"] for slide, row in rows.items()}, out_of_fold)
     yield from predict_patients(head, run, patients, lambda who, error: failures.append((who, error)))
-
-
-def _row(said: Ensemble) -> dict[str, Any]:
-    pairs = zip(said.classes, said.probabilities, said.spread, strict=True)
-    row: dict[str, Any] = {**said.subject, "predicted": said.predicted}
-    for name, probability, spread in pairs:
-        row |= {f"p_{name}": float(probability), f"sd_{name}": float(spread)}
-    return row | {
-        "heads": len(said.folds),
-        "seen": "yes" if said.seen else "no",
-        "familiarity": said.familiarity,
-    }
-
-
-def _calibration(head: Path) -> tuple[TrainedHead, Calibration]:
-    from ..mil.artifact import load_head
-
-    trained = load_head(head)
-    if trained.calibration is None:
-        raise UsageError(f"{head} holds no calibration: an older version wrote it.", "Train it again.")
-    return trained, trained.calibration
-
-
-def _sets(head: Path, error_rate: float, score: str, limits: tuple[bool, int]) -> More:
-    """Gives the columns set and abstain."""
-    from ..mil.conformal import SetSpec, set_of
-
-    trained, kept = _calibration(head)
-    spec = SetSpec(error_rate, score or ("ordinal" if trained.spec.ordered else "lac"), *limits)
-
-    def columns(said: Ensemble) -> dict[str, str]:
-        inside = set_of(said.probabilities, said.folds if said.held_out else (), kept, spec)
-        abstain = "yes" if len(inside) > spec.largest else "no"
-        return {"set": "|".join(said.classes[c] for c in inside), "abstain": abstain}
-
-    return columns
-
-
-def _called(head: Path, sensitivity: float) -> More:
-    """Gives the column called: the class by a threshold that finds a share of the positives."""
-    from ..mil.threshold import threshold_for
-
-    trained, kept = _calibration(head)
-    found = threshold_for(kept, sensitivity)
-    negative, positive = trained.classes
-    note(
-        f"{positive} is called from a probability of {found.value:.3g} on. Out of fold, thresholds chosen so "
-        f"found {found.sensitivity:.3f} of {positive} and left {found.specificity:.3f} of {negative} alone."
-    )
-    return lambda said: {"called": positive if said.probabilities[1] >= found.value else negative}
 
 
 def _warn(rows: list[dict[str, Any]]) -> None:

@@ -10,7 +10,10 @@ import typer
 from .options import Json, RunFolder
 from .output import note, say, show_json, show_table
 
-Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
+Labels = Annotated[
+    Path,
+    typer.Option("--labels", metavar="CSV", help="Columns slide, patient, and label or those of --target."),
+]
 HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
 
 
@@ -32,6 +35,14 @@ def train(
             help="classes; or corn or link where labels are grades, numbers in order.",
         ),
     ] = "classes",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:TASK[:COLUMNS]]",
+            help="A column to predict in the place of label; may be repeated, cells may be empty. TASK is "
+            "classes, corn, link, regression, labels (er+pr:labels), cox or hazard (time:cox:event).",
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
     repeats: Annotated[
         int, typer.Option(metavar="R", help="Divide into folds so often, each time anew: R heads per fold.")
@@ -67,12 +78,14 @@ def train(
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
     from ..mil.spec import SplitSpec, TrainSpec
+    from ..mil.target import Target
     from ..mil.train import train as train_heads
     from .progress import TrainProgress
 
     spec = TrainSpec(
         head=head,
         task=task,
+        targets=tuple(map(Target.parse, target or ())),
         imbalance=imbalance,
         bag=bag,
         folds=folds,
@@ -85,7 +98,9 @@ def train(
     with TrainProgress() as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:
-        show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
+        targets = [outcome.to_dict() for outcome in report.outcomes]
+        told = {"head": str(out), "classes": list(report.classes), "targets": targets}
+        show_json(told | {"metrics": report.metrics})
         return
     for reason, slides in report.metrics["left_out"].items():
         if slides:
@@ -94,14 +109,16 @@ def train(
         f"out of fold, {report.metrics['slides']} slides of {report.metrics['patients']} patients",
         ("metric", spec.head, "linear probe on mean (baseline)"),
         [
-            (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"][name]))
+            (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"].get(name)))
             for name, value in report.metrics["head"].items()
         ],
     )
     say(f"{out}: head.json, metrics.json, predictions.csv and one set of weights per fold.")
 
 
-def _estimate(value: dict[str, Any]) -> str:
+def _estimate(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return ""
     low, high = value.get("low"), value.get("high")
     interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
     return f"{value['value']:.3f}{interval}"

@@ -1,10 +1,12 @@
 """A head folder: everything a prediction needs, as JSON, CSV and safetensors.
 
 HEAD/
-  head.json              contract, train spec, classes, folds by slide, calibration, sha256 of the weights
+  head.json              contract, train spec, folds by slide, sha256 of the weights; classes and calibration,
+                         or of other targets the same for each
   fold-<k>.safetensors   weights of the head that never saw fold k; repeats count on
   known.safetensors      what the training slides look like, so that others are noticed
-  predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
+  predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...; of other targets
+                         what is known of them, and the columns of `answers`
   metrics.json           metrics of the heads and of the linear probe, by fold and site, slides left out
 """
 
@@ -13,26 +15,25 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
 from ..table import write_table
+from .answers import cells_of, columns_of, prefix_of
 from .calibration import Calibration
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
-from .decision import decide
 from .familiarity import TrainingBags
 from .heads import Head
-from .registry import build_head
+from .kept import Kept
+from .registry import head_for
 from .spec import TrainSpec
 
 SCHEMA = 2
@@ -84,35 +85,38 @@ class TrainedHead:
 
     Attributes:
         heads: one per fold, in evaluation mode, on the CPU.
-        classes: names, in the order of the probabilities.
+        kept: every target, and what calibrates its answers.
         contract: what embeddings the heads understand.
         spec: how they were trained.
         folds_of_slide, folds_of_identity: the heads that held a training slide out, by slide_id and by
             content, so that a renamed slide is recognised. None of them where all heads
             may know it.
-        calibration: None where the folder was written before there was one.
-        known: what the training slides look like; None likewise.
+        known: what the training slides look like; None where the folder was written before there was that.
     """
 
     heads: tuple[Head, ...]
-    classes: tuple[str, ...]
+    kept: tuple[Kept, ...]
     contract: EmbeddingContract
     spec: TrainSpec
     folds_of_slide: dict[str, tuple[int, ...]]
     folds_of_identity: dict[str, tuple[int, ...]]
-    calibration: Calibration | None
     known: TrainingBags | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the first target, in the order of the probabilities; none where it has none."""
+        first = self.kept[0].outcome
+        return first.names if first.target.has_classes else ()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Of the classes of the first target."""
+        found = self.kept[0].calibration
+        return found if isinstance(found, Calibration) else None
 
     def folds_of(self, slide: str, identity: str) -> tuple[int, ...] | None:
         """The heads that held a training slide out; None of a slide that is none, by content or name."""
         return self.folds_of_identity.get(identity, self.folds_of_slide.get(slide))
-
-    def temperatures(self, folds: Sequence[int], held_out: bool) -> NDArray[np.float64]:
-        """(K, 1) of predictions by these heads: for a slide that they held out, each has its own."""
-        if self.calibration is None:
-            return np.ones((len(folds), 1))
-        own, new = self.calibration.fold_temperatures, self.calibration.temperature
-        return np.array([[own[fold] if held_out else new] for fold in folds])
 
 
 def require_new(folder: Path) -> None:
@@ -142,7 +146,7 @@ def write_head(folder: Path, trained: Trained) -> None:
         document = _document(trained, weights) | {"known": hashlib.sha256(known).hexdigest()}
         _write_json(beside / "head.json", document)
         _write_json(beside / "metrics.json", trained.metrics() | trained.tables())
-        _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
+        _write_predictions(beside / "predictions.csv", trained.result, trained.spec)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -184,16 +188,15 @@ def _read_document(folder: Path) -> dict[str, Any]:
 def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
-    kept = document.get("calibration")
-    slides = document["slides"]
+    kept, slides = _read_kept(document, spec), document["slides"]
+    outcomes = tuple(one.outcome for one in kept)
     return TrainedHead(
-        heads=tuple(_read_heads(folder, document, spec)),
-        classes=tuple(document["classes"]),
+        heads=tuple(_read_heads(folder, document, lambda dim: head_for(spec, dim, outcomes))),
+        kept=kept,
         contract=contract,
         spec=spec,
         folds_of_slide={slide: tuple(one["folds"]) for slide, one in slides.items()},
         folds_of_identity={one["identity"]: tuple(one["folds"]) for one in slides.values()},
-        calibration=None if kept is None else Calibration.from_dict(kept),
         known=_read_known(folder, document.get("known")),
     )
 
@@ -205,8 +208,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "schema": SCHEMA,
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
-        "classes": list(result.labels.classes),
-        "calibration": result.calibration.to_dict(),
+        **_kept_of(result),
         "slides": {
             slide: {"folds": list(folds_of[bag]), "identity": identity}
             for bag, slides in trained.members.items()
@@ -217,10 +219,28 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
     }
 
 
-def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list[Head]:
+def _kept_of(result: CrossValidation) -> dict[str, Any]:
+    """The classes and their calibration where they are all that is predicted; else every target."""
+    kept = [Kept(one.said.known.outcome, one.calibration) for one in result.answered]
+    written = [one.to_dict() for one in kept]
+    if len(kept) == 1 and kept[0].outcome.target.has_classes:
+        return {"classes": list(kept[0].outcome.names), "calibration": written[0]["calibration"]}
+    return {"targets": written}
+
+
+def _read_kept(document: dict[str, Any], spec: TrainSpec) -> tuple[Kept, ...]:
+    """The inverse of `_kept_of`."""
+    if "targets" in document:
+        return tuple(Kept.from_dict(values) for values in document["targets"])
+    target = spec.asked[0].to_dict()
+    calibration = document.get("calibration")
+    return (Kept.from_dict({"target": target, "names": document["classes"], "calibration": calibration}),)
+
+
+def _read_heads(folder: Path, document: dict[str, Any], build: Callable[[int], Head]) -> list[Head]:
     heads = []
     for number, digest in enumerate(document["weights"]):
-        head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
+        head = build(document["contract"]["encoder"]["dim"])
         head.load_state_dict(_tensors(folder / _weights_name(number), digest))
         heads.append(head.eval())
     if not heads:
@@ -248,12 +268,16 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_predictions(path: Path, result: CrossValidation, ordered: bool) -> None:
-    classes, decided = result.labels.classes, decide(result.probabilities, ordered)
-    columns = ["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)]
-    columns_of = result.labels.entries, result.calibration.folds, decided, result.probabilities
-    rows = (
-        [e.slide, e.patient, e.label, "|".join(map(str, folds)), classes[c], *(f"{v:.9g}" for v in p)]
-        for e, folds, c, p in zip(*columns_of, strict=True)
-    )
+def _write_predictions(path: Path, result: CrossValidation, spec: TrainSpec) -> None:
+    asked = [column for target in spec.asked for column in target.columns]
+    columns = ["slide", "patient", *dict.fromkeys(asked), "fold"]
+    answered = [(one.said.known.outcome, one.answers) for one in result.answered]
+    for outcome, _ in answered:
+        columns += columns_of(outcome, prefix_of(outcome.target, spec.asked))
+    rows = []
+    for number, (entry, folds) in enumerate(zip(result.labels.entries, result.held_out_by, strict=True)):
+        truth = dict(zip(asked, entry.cells, strict=True))
+        cells = [cell for outcome, answers in answered for cell in cells_of(outcome, answers[number])]
+        shown = [f"{cell:.9g}" if isinstance(cell, float) else cell for cell in cells]
+        rows.append([entry.slide, entry.patient, *truth.values(), "|".join(map(str, folds)), *shown])
     write_table(path, columns, rows)

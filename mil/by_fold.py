@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import OutOfFold
-from .metrics import Predicted
+from .answered import Answered, Answers
+from .answers import prefix_of
+from .judged import judge
 from .plan import Plan
 
 
-def fold_table(plan: Plan, found: OutOfFold, ordered: bool) -> list[dict[str, Any]]:
+def fold_table(plan: Plan, answered: Sequence[Answered]) -> list[dict[str, Any]]:
     """One row per head: what it held out, how many slides did what, and its metrics there.
 
     Args:
         plan: what each head did.
-        found: calibrated predictions of the slides that were held out, in their order.
-        ordered: whether classes are grades in order.
+        answered: every target, of the slides that were held out, in their order.
     """
     patients = np.array(plan.labels.patients)
+    judged = np.flatnonzero(plan.held_out.any(0))
     rows = []
-    for split, own, p in zip(plan.splits, found.held_out, found.probabilities, strict=True):
+    for number, split in enumerate(plan.splits):
         held_out = plan.labels.targets[split.held_out]
         counts = np.bincount(held_out, minlength=len(plan.labels.classes))
+        own = np.flatnonzero(split.held_out[judged])
         rows.append(
             {
                 "held_out": split.name,
@@ -35,38 +37,51 @@ def fold_table(plan: Plan, found: OutOfFold, ordered: bool) -> list[dict[str, An
                 "slides": len(held_out),
                 "patients": len(np.unique(patients[split.held_out])),
                 "classes": dict(zip(plan.labels.classes, counts.tolist(), strict=True)),
-                "metrics": point_values(found.targets[own], p[own], ordered),
+                "metrics": point_values(answered, [one.each[number] for one in answered], own),
             }
         )
     return rows
 
 
-def site_table(sites: Sequence[str], found: OutOfFold, ordered: bool) -> list[dict[str, Any]]:
+def site_table(sites: Sequence[str], answered: Sequence[Answered]) -> list[dict[str, Any]]:
     """One row per site: its slides, and the metrics of all heads that held them out.
 
     Args:
         sites: (S,) of the slides that were held out; may be empty.
-        found: their calibrated predictions.
-        ordered: whether classes are grades in order.
+        answered: every target, of these slides.
     """
-    names, means = np.array(sites), found.mean()
+    names, means = np.array(sites), [one.answers for one in answered]
+    patients = answered[0].said.patients
     rows = []
     for site in sorted(set(sites)):
-        own = np.flatnonzero(names == site).tolist()
+        own = np.flatnonzero(names == site)
         rows.append(
             {
                 "site": site,
                 "slides": len(own),
-                "patients": len({found.patients[i] for i in own}),
-                "metrics": point_values(found.targets[own], means[own], ordered),
+                "patients": len({patients[i] for i in own.tolist()}),
+                "metrics": point_values(answered, means, own),
             }
         )
     return rows
 
 
 def point_values(
-    targets: NDArray[np.int64], probabilities: NDArray[np.float64], ordered: bool
+    answered: Sequence[Answered], answers: Sequence[Answers], rows: NDArray[np.int64]
 ) -> dict[str, float | None]:
-    """Every metric without an interval; None where the slides lack a class that it needs."""
-    found = Predicted([""] * len(targets), targets, probabilities, ordered).metrics()
-    return {name: None if np.isnan(value) else value for name, value in found.items()}
+    """Every metric of some slides without an interval; None where they lack what it needs, as a class.
+
+    Args:
+        answered: every target.
+        answers: (S, A) to each, of which these rows are judged.
+        rows: of the slides.
+    """
+    found: dict[str, float | None] = {}
+    targets = [one.said.known.outcome.target for one in answered]
+    for one, target, table in zip(answered, targets, answers, strict=True):
+        patients = [one.said.patients[row] for row in rows.tolist()]
+        judged = judge(one.said.known.only(rows), patients, table[rows], target.ordered)
+        values = judged.metrics() if judged.patients else {}
+        for name, value in values.items():
+            found[prefix_of(target, targets) + name] = None if np.isnan(value) else value
+    return found

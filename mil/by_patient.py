@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, StoreError, UsageError
 from ..features.layout import AnyPath, list_stores, slide_id_of
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
 from .bags import bag_from_store
+from .ensemble import Answer, Ensemble
 from .patients import JOIN, one_bag
-from .predict import Asked, Ensemble, ask, asked_for, familiarity, predict_with, require_understood
+from .predict import Asked, ask, asked_for, familiarity, predict_with, require_understood
 
 PatientFailed = Callable[[str, InputError | StoreError], None]
-Said = tuple[NDArray[np.float64], float | None]
-"""Probabilities (K, C) of each head, and the familiarity."""
+Said = tuple[tuple[Answer, ...], float | None]
+"""The answers, and the familiarity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +34,14 @@ class PatientPrediction(Ensemble):
     Attributes:
         patient: as the table of patients names them.
         slides: slide_ids that were graded together.
-        classes, fold_probabilities, folds, ordered, familiarity, seen, held_out: as of `Prediction`;
-            familiarity is that of the least familiar slide where slides were graded one by one.
+        answers, folds, familiarity, seen, held_out: as of `Prediction`; familiarity is that of the least
+            familiar slide where slides were graded one by one.
     """
 
     patient: str
     slides: tuple[str, ...]
-    classes: tuple[str, ...]
-    fold_probabilities: NDArray[np.float64]
+    answers: tuple[Answer, ...]
     folds: tuple[int, ...]
-    ordered: bool
     familiarity: float | None
     seen: bool
     held_out: bool
@@ -120,14 +118,12 @@ def _known(there: Mapping[str, Path], slide: str, patient: str) -> Path:
 def _predict(head: TrainedHead, patient: str, stores: list[Store], out_of_fold: bool) -> PatientPrediction:
     asked = asked_for(head, stores, out_of_fold)
     judge = _pooled if head.spec.bag == "patient" else _averaged
-    probabilities, familiar = judge(head, asked, stores)
+    answers, familiar = judge(head, asked, stores)
     return PatientPrediction(
         patient=patient,
         slides=tuple(store.slide_id for store in stores),
-        classes=head.classes,
-        fold_probabilities=probabilities,
+        answers=answers,
         folds=asked.folds,
-        ordered=head.spec.ordered,
         familiarity=familiar,
         seen=asked.seen,
         held_out=asked.held_out,
@@ -144,4 +140,10 @@ def _pooled(head: TrainedHead, asked: Asked, stores: list[Store]) -> Said:
 def _averaged(head: TrainedHead, asked: Asked, stores: list[Store]) -> Said:
     each = [predict_with(head, asked, store) for store in stores]
     least = min((p.familiarity for p in each if p.familiarity is not None), default=None)
-    return np.mean([p.fold_probabilities for p in each], axis=0), least
+    of_targets = zip(*(p.answers for p in each), strict=True)
+    return tuple(_mean(answers) for answers in of_targets), least
+
+
+def _mean(answers: tuple[Answer, ...]) -> Answer:
+    """Of several slides, head by head."""
+    return Answer(answers[0].outcome, np.mean([answer.each for answer in answers], axis=0))

@@ -66,8 +66,10 @@ def limits(probabilities: Probabilities, targets: NDArray[np.int64], spec: SetSp
     scores = SCORES[spec.score](probabilities)
     right = scores[np.arange(len(targets)), targets]
     if not spec.per_class:
-        return np.full(scores.shape[1], _quantile(right, spec.error_rate))
-    return np.array([_quantile(right[targets == c], spec.error_rate) for c in range(scores.shape[1])])
+        return np.full(scores.shape[1], conformal_quantile(right, spec.error_rate))
+    return np.array(
+        [conformal_quantile(right[targets == c], spec.error_rate) for c in range(scores.shape[1])]
+    )
 
 
 def prediction_sets(
@@ -102,7 +104,7 @@ def set_of(probabilities: Probabilities, folds: Sequence[int], kept: Calibration
     return [int(c) for c in np.flatnonzero(inside)]
 
 
-def _quantile(scores: NDArray[np.float64], error_rate: float) -> float:
+def conformal_quantile(scores: NDArray[np.float64], error_rate: float) -> float:
     """The ceil((n + 1)(1 - error rate))-th smallest score: the next one is above it that seldom."""
     rank = math.ceil((len(scores) + 1) * (1 - error_rate) - 1e-9)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from .answered import Answered, Said, answer
+from .answers import prefix_of
 from .bags import Bags
-from .baseline import probe
 from .by_fold import fold_table, site_table
 from .cache import LoadBag
-from .calibration import Calibration, OutOfFold, calibrate
 from .familiarity import TrainingBags
 from .fit import FoldJob, fit_head
 from .heads import Head
 from .labels import Labels
-from .metrics import Estimate, Predicted, evaluate
-from .plan import Chosen, Plan
+from .metrics import Estimate, evaluate
+from .outcomes import Known, Outcome, known_of, require_taught
+from .plan import Plan
+from .probes import probe_target
 from .spec import TrainSpec
 from .standardise import Moments
 
@@ -37,12 +39,10 @@ class CrossValidation:
         plan: all slides, and what each head did with them.
         labels: the S slides that a head held out, in the order of the rows below.
         heads: one per split of the plan.
-        calibration: temperatures, and what they were learned from.
-        probabilities: (S, C) out-of-fold, calibrated by other folds, the mean over the heads that held a
-            slide out.
-        probe: (S, C) out-of-fold, of the linear probe.
+        answered: for each target, what they say of these slides.
         known: what the training slides look like.
-        metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric.
+        metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric, of several targets
+            each named after its own.
         folds: a row per head, with its own metrics, as `fold_table` has them.
         sites: a row per site, as `site_table` has them.
     """
@@ -50,13 +50,32 @@ class CrossValidation:
     plan: Plan
     labels: Labels
     heads: tuple[Head, ...]
-    calibration: Calibration
-    probabilities: NDArray[np.float64]
-    probe: NDArray[np.float64]
+    answered: tuple[Answered, ...]
     known: TrainingBags
     metrics: dict[str, dict[str, Estimate]]
     folds: list[dict[str, Any]]
     sites: list[dict[str, Any]]
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The targets."""
+        return tuple(one.said.known.outcome for one in self.answered)
+
+    @property
+    def held_out_by(self) -> list[tuple[int, ...]]:
+        """(S,) the heads that held each slide out."""
+        number = {slide: row for row, slide in enumerate(self.plan.labels.slides)}
+        return [self.plan.heads_of(number[slide]) for slide in self.labels.slides]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(S, A) answers to the first target: probabilities where it has classes."""
+        return self.answered[0].answers
+
+    @property
+    def probe(self) -> NDArray[np.float64]:
+        """(S, A) those of the linear probe."""
+        return self.answered[0].probe
 
 
 def cross_validate(
@@ -67,122 +86,130 @@ def cross_validate(
     Args:
         plan: from `plan_folds` or `plan_given`.
         load: gives the single bag of a slide; called many times for each.
-        spec: how to train.
+        spec: how to train, and for what.
         fit: trains the heads; by default `fit_head` does, one after the other.
 
     Raises:
-        UsageError: no slide of a class is held out, or the labels have no order and the task needs one.
+        UsageError: a target cannot be read from the labels, or a part of them lacks what it needs.
     """
-    _require_order(plan.labels, spec)
-    judged = _judged(plan)
+    known = known_of(plan.labels, spec.asked)
+    judged = _judged(plan, known)
     moments = [Moments.of_bag(load(slide)) for slide in plan.labels.slides]
-    jobs = _jobs(plan, moments, spec)
+    jobs = _jobs(plan, known, moments, spec)
     heads = tuple(fit(jobs) if fit else (fit_head(job, load, spec) for job in jobs))
-    raw = _out_of_fold(plan, heads, load)
-    calibration = calibrate(raw)
     means = torch.stack([m.mean for m in moments]).numpy()
-    found = {
-        "head": np.array(calibration.probabilities),
-        "head_uncalibrated": raw.mean(),
-        "linear_probe": _probed(plan, means)[judged],
-    }
-    metrics = {
-        name: evaluate(Predicted(raw.patients, raw.targets, p, spec.ordered), spec.bootstrap, spec.seed)
-        for name, p in found.items()
-    }
-    each = raw.calibrated(calibration.fold_temperatures)
+    answered = tuple(
+        answer(said, _probed(plan, own, means)[judged])
+        for said, own in zip(_said(plan, heads, known, load), known, strict=True)
+    )
     return CrossValidation(
         plan,
-        _rows(plan.labels, judged),
+        Labels(tuple(plan.labels.entries[i] for i in judged), plan.labels.classes),
         heads,
-        calibration,
-        found["head"],
-        found["linear_probe"],
+        answered,
         TrainingBags.of(moments, plan.first_heads),
-        metrics,
-        fold_table(plan, each, spec.ordered),
-        site_table([plan.sites[i] for i in judged] if plan.sites else [], each, spec.ordered),
+        _metrics(answered, spec),
+        fold_table(plan, answered),
+        site_table([plan.sites[i] for i in judged] if plan.sites else [], answered),
     )
 
 
 @torch.inference_mode()
-def probabilities_of(head: Head, bag: Bags) -> NDArray[np.float64]:
-    """(C,) class probabilities of a single bag, not calibrated."""
-    return head.task.answers(head(bag).logits)[0][0].numpy()
+def answers_of(head: Head, bag: Bags) -> list[NDArray[np.float64]]:
+    """(A,) to each target of a single bag, not calibrated."""
+    return [answer[0].numpy() for answer in head.task.answers(head(bag).logits)]
 
 
-def _require_order(labels: Labels, spec: TrainSpec) -> None:
-    if spec.ordered and not labels.ordered:
-        raise UsageError(
-            f"Task {spec.task} needs grades, and the order of {', '.join(labels.classes)} is not known.",
-            "Write grades as numbers, or use the task classes.",
-        )
+def _metrics(answered: Sequence[Answered], spec: TrainSpec) -> dict[str, dict[str, Estimate]]:
+    found: dict[str, dict[str, Estimate]] = {}
+    for one in answered:
+        prefix = prefix_of(one.said.known.outcome.target, spec.asked)
+        for model, judged in one.models().items():
+            estimates = evaluate(judged, spec.bootstrap, spec.seed)
+            found.setdefault(model, {}).update({f"{prefix}{name}": e for name, e in estimates.items()})
+    return found
 
 
-def _judged(plan: Plan) -> NDArray[np.int64]:
-    """The slides that any head holds out."""
+def _judged(plan: Plan, known: Sequence[Known]) -> NDArray[np.int64]:
+    """The slides that any head holds out; what is known of them must tell the heads apart."""
     judged = np.flatnonzero(plan.held_out.any(0))
-    missing = set(range(len(plan.labels.classes))) - set(plan.labels.targets[judged].tolist())
-    if missing:
-        raise UsageError(
-            f"No slide of class {plan.labels.classes[min(missing)]} is held out by any split.",
-            "Hold out slides of every class: a head cannot be judged without them.",
-        )
+    for one in known:
+        missing = one.only(judged).missing
+        if missing:
+            raise UsageError(
+                f"Of target {one.outcome.target.name}, {missing} among the slides that are held out.",
+                "Hold out slides of every kind: a head cannot be judged without them.",
+            )
+        for split in plan.splits:
+            require_taught(one, split.train, f"split {split.name}")
     return judged
 
 
-def _rows(labels: Labels, rows: NDArray[np.int64]) -> Labels:
-    return Labels(tuple(labels.entries[i] for i in rows), labels.classes)
-
-
-def _out_of_fold(plan: Plan, heads: tuple[Head, ...], load: LoadBag) -> OutOfFold:
-    """What each head says of the slides that it held out; each bag is loaded once."""
-    judged = _judged(plan)
-    raw = np.full((len(heads), len(judged), len(plan.labels.classes)), np.nan)
+def _said(plan: Plan, heads: tuple[Head, ...], known: Sequence[Known], load: LoadBag) -> list[Said]:
+    """What each head says of the slides that it held out, by target; each bag is loaded once."""
+    judged = np.flatnonzero(plan.held_out.any(0))
+    each = [np.full((len(heads), len(judged), one.outcome.size), np.nan) for one in known]
     for row, slide in enumerate(judged.tolist()):
         bag = load(plan.labels.slides[slide])
         for head in plan.heads_of(slide):
-            raw[head, row] = probabilities_of(heads[head], bag)
-    alone = np.flatnonzero(np.bincount(plan.repeats)[plan.repeats] == 1)
-    return OutOfFold(
-        [plan.labels.patients[i] for i in judged],
-        plan.labels.targets[judged],
-        raw,
-        plan.repeats,
-        {int(k): _asked(plan, heads[k], plan.splits[k].validation, load) for k in alone},
-    )
+            for table, own in zip(each, answers_of(heads[head], bag), strict=True):
+                table[head, row] = own
+    patients = [plan.labels.patients[i] for i in judged]
+    stopping = _stopping(plan, heads, load)
+    return [
+        Said(
+            patients,
+            one.only(judged),
+            table,
+            plan.repeats,
+            {head: (own[number], one.only(rows)) for head, (own, rows) in stopping.items()},
+        )
+        for number, (one, table) in enumerate(zip(known, each, strict=True))
+    ]
 
 
-def _asked(
-    plan: Plan, head: Head, chosen: Chosen, load: LoadBag
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What a head says of some slides, and their targets."""
-    rows = np.flatnonzero(chosen)
-    found = [probabilities_of(head, load(plan.labels.slides[i])) for i in rows]
-    return np.stack(found), plan.labels.targets[rows]
+def _stopping(
+    plan: Plan, heads: tuple[Head, ...], load: LoadBag
+) -> dict[int, tuple[list[NDArray[np.float64]], NDArray[np.int64]]]:
+    """By the number of each head that is alone in its repeat, its answers to every target (V, A) for the
+    slides that it stopped by, and their rows."""
+    found = {}
+    for head in np.flatnonzero(np.bincount(plan.repeats)[plan.repeats] == 1).tolist():
+        rows = np.flatnonzero(plan.splits[head].validation)
+        each = [answers_of(heads[head], load(plan.labels.slides[row])) for row in rows]
+        found[head] = [np.stack(answers) for answers in zip(*each, strict=True)], rows
+    return found
 
 
-def _probed(plan: Plan, means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(all slides, C) of the linear probe, the mean over splits that hold a slide out; NaN without one."""
-    targets = plan.labels.targets
-    sums = np.zeros((len(targets), len(plan.labels.classes)))
+def _probed(plan: Plan, known: Known, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(all slides, A) of the linear probe, the mean over splits that hold a slide out; NaN without one."""
+    sums = np.zeros((len(means), known.outcome.size))
     for split in plan.splits:
-        inside = split.train | split.validation
-        sums[split.held_out] += probe(means[inside], targets[inside], means[split.held_out])
+        inside = np.flatnonzero(split.train | split.validation)
+        sums[split.held_out] += probe_target(known.only(inside), means[inside], means[split.held_out])
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / plan.held_out.sum(0)[:, None])
 
 
-def _jobs(plan: Plan, moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJob]:
-    pairs = list(zip(plan.labels.slides, plan.labels.targets.tolist(), strict=True))
+def _jobs(plan: Plan, known: Sequence[Known], moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJob]:
+    outcomes = tuple(one.outcome for one in known)
+    cases = list(zip(plan.labels.slides, _truths(known), strict=True))
     for number, split in enumerate(plan.splits):
         train = np.flatnonzero(split.train)
         yield FoldJob(
             fold=number,
-            classes=len(plan.labels.classes),
-            train=[pairs[i] for i in train],
-            validation=[pairs[i] for i in np.flatnonzero(split.validation)],
+            classes=len(outcomes[0].names),
+            train=[cases[i] for i in train],
+            validation=[cases[i] for i in np.flatnonzero(split.validation)],
             moments=Moments.together([moments[i] for i in train]),
             seed=int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0]),
+            outcomes=outcomes,
             folds=len(plan.splits),
         )
+
+
+def _truths(known: Sequence[Known]) -> list[int | tuple[float, ...]]:
+    """(S,) as a `FoldJob` has them."""
+    if len(known) == 1 and known[0].outcome.target.has_classes:
+        return list(known[0].truth[:, 0].astype(np.int64).tolist())
+    return [tuple(row) for row in np.concatenate([one.truth for one in known], axis=1).tolist()]

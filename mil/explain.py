@@ -1,4 +1,4 @@
-"""What each patch has to do with the class a slide was given, and how far that can be believed."""
+"""What each patch has to do with what a slide was given, as its class, and how far that can be believed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..errors import UsageError
 from ..features.store import Store
 from .artifact import TrainedHead
 from .bags import Bags, bag_from_store
-from .calibration import temper
 from .evidence import evidence
 from .flipping import Flipping, flip
 from .gradients import integrated_gradients
@@ -99,7 +98,8 @@ def explain(
         LimitExceeded: as `left_out`.
     """
     require_method(method)
-    label = prediction.classes.index(prediction.predicted)
+    answer = prediction.answers[0]
+    label = answer.shown
     heads, bag = [head.heads[k] for k in prediction.folds], bag_from_store(store)
     known = store.status() == 0
     relevance = prediction.attention.astype(np.float64)
@@ -107,8 +107,8 @@ def explain(
         each = [EXPLAINERS[method](one, bag, label) for one in heads]
         relevance = np.full(len(known), np.nan)
         relevance[known] = torch.stack(each).mean(0).numpy()
-    ensemble = _Ensemble(heads, bag, head.temperatures(prediction.folds, prediction.held_out))
-    flipping = flip(relevance[known], lambda rows: ensemble.probabilities(rows)[label])
+    ensemble = _Ensemble(head, bag, prediction)
+    flipping = flip(relevance[known], lambda rows: answer.strength(ensemble.answer(rows)))
     return Explanation(prediction, method, relevance.astype(np.float32), flipping)
 
 
@@ -127,15 +127,16 @@ def require_method(method: str) -> None:
 class _Ensemble:
     """The heads' calibrated mean, as a prediction has it, of parts of one bag."""
 
-    def __init__(self, heads: list[Head], bag: Bags, temperatures: NDArray[np.float64]) -> None:
-        self._heads, self._temperatures = heads, temperatures
+    def __init__(self, head: TrainedHead, bag: Bags, prediction: Prediction) -> None:
+        self._heads = [head.heads[k] for k in prediction.folds]
+        self._kept, self._asked = head.kept[0], (prediction.folds, prediction.held_out)
         with torch.inference_mode():
-            self._parts: list[Subsets] = [subsets_of(head, bag) for head in heads]
+            self._parts: list[Subsets] = [subsets_of(one, bag) for one in self._heads]
 
     @torch.inference_mode()
-    def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(C,) of the bag that has these rows only."""
+    def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(A,) to the first target, of the bag that has these rows only."""
         kept = torch.from_numpy(rows)
         pairs = zip(self._heads, self._parts, strict=True)
         raw = torch.cat([head.task.answers(parts.only(kept))[0] for head, parts in pairs])
-        return np.asarray(temper(raw.numpy(), self._temperatures).mean(0))
+        return np.asarray(self._kept.calibrated(raw.numpy(), *self._asked).mean(0))

@@ -83,7 +83,22 @@ class Known:
         """(S,) where anything is known."""
         return np.asarray(~np.isnan(self.truth).all(1))
 
-    def only(self, rows: NDArray[np.integer]) -> Known:
+    @property
+    def missing(self) -> str:
+        """What a head could not learn without, or nothing: a class, a label's yes or no, an event, or two
+        different numbers."""
+        truth, names = self.truth[self.rows], self.outcome.names
+        if self.outcome.target.survives:
+            return "" if (truth[:, 1] == 1).any() else "no event is known"
+        if self.outcome.target.has_classes:
+            absent = [name for c, name in enumerate(names) if not (truth == c).any()]
+            return f"no slide of class {absent[0]} is known" if absent else ""
+        if self.outcome.target.task == "labels":
+            absent = [n for n, t in zip(names, truth.T, strict=True) if not {0.0, 1.0} <= set(t.tolist())]
+            return f"{absent[0]} is not known to be both there and not" if absent else ""
+        return "" if len(np.unique(truth)) > 1 else "no two different numbers are known"
+
+    def only(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Known:
         return Known(self.outcome, self.truth[rows])
 
 
@@ -130,7 +145,7 @@ def require_taught(known: Known, train: NDArray[np.bool_], name: str) -> None:
     Raises:
         UsageError: it lacks a class, a label's yes or no, an event, or two different numbers.
     """
-    missing = _missing(Known(known.outcome, known.truth[train]))
+    missing = known.only(train).missing
     if missing:
         raise UsageError(
             f"Of target {known.outcome.target.name}, {missing} among the slides that the head of {name} "
@@ -166,7 +181,7 @@ def _require_order(target: Target, names: tuple[str, ...]) -> None:
 
 
 def _require_contrast(known: Known) -> None:
-    target, missing = known.outcome.target, _missing(known)
+    target, missing = known.outcome.target, known.missing
     if target.has_classes and len(known.outcome.names) < 2:
         found = ", ".join(known.outcome.names) or "none"
         raise UsageError(
@@ -174,21 +189,6 @@ def _require_contrast(known: Known) -> None:
         )
     if missing:
         raise UsageError(f"Of target {target.name}, {missing} among the labels.", "Add other slides.")
-
-
-def _missing(known: Known) -> str:
-    """What a head could not learn without, or nothing."""
-    truth, outcome = known.truth[known.rows], known.outcome
-    if outcome.target.survives:
-        return "" if (truth[:, 1] == 1).any() else "no event is known"
-    if outcome.target.has_classes:
-        absent = [name for c, name in enumerate(outcome.names) if not (truth == c).any()]
-        return f"no slide of class {absent[0]} is known" if absent else ""
-    if outcome.target.task == "labels":
-        pairs = zip(outcome.names, truth.T, strict=True)
-        absent = [name for name, column in pairs if not {0.0, 1.0} <= set(column.tolist())]
-        return f"{absent[0]} is not known to be both there and not" if absent else ""
-    return "" if len(np.unique(truth)) > 1 else "no two different numbers are known"
 
 
 def _stratum_names(first: Known, parts: int) -> list[str]:

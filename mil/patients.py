@@ -28,16 +28,24 @@ def pool_patients(labels: Labels) -> tuple[Labels, dict[str, tuple[str, ...]]]:
     of_patient: dict[str, list[Entry]] = defaultdict(list)
     for entry in labels.entries:
         of_patient[entry.patient].append(entry)
-    for patient, entries in of_patient.items():
-        found = sorted({entry.label for entry in entries})
+    members = {JOIN.join(e.slide for e in entries): entries for entries in of_patient.values()}
+    pooled = Labels.of(_pooled(bag, entries) for bag, entries in members.items())
+    return pooled, {bag: tuple(e.slide for e in entries) for bag, entries in members.items()}
+
+
+def _pooled(bag: str, entries: Sequence[Entry]) -> Entry:
+    """One entry of all, with what any of them knows."""
+    cells = []
+    for column in zip(*(entry.cells for entry in entries), strict=True):
+        found = sorted({text for text in column if text})
         if len(found) > 1:
             raise UsageError(
-                f"Slides of patient {patient} have different labels: {', '.join(found)}.",
+                f"Slides of patient {entries[0].patient} have different labels: {', '.join(found)}.",
                 "Give a patient one label, or train with --bag slide.",
             )
-    members = {JOIN.join(e.slide for e in entries): entries for entries in of_patient.values()}
-    pooled = Labels.of(Entry(bag, entries[0].patient, entries[0].label) for bag, entries in members.items())
-    return pooled, {bag: tuple(e.slide for e in entries) for bag, entries in members.items()}
+        cells.append("".join(found))
+    first = entries[0]
+    return Entry(bag, first.patient, first.label, tuple(cells) if first.values else ())
 
 
 def each_alone(labels: Labels) -> dict[str, tuple[str, ...]]:

@@ -1,8 +1,7 @@
-"""What a head says of a slide: a probability per class, its spread over folds, and where it looked."""
+"""What a head says of a slide: an answer to each target, its spread over folds, and where it looked."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,46 +15,12 @@ from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
 from .bags import Bags, bag_from_store
-from .calibration import temper
 from .contract import EmbeddingContract, require_equal
-from .decision import decide
+from .ensemble import Answer, Ensemble
 from .familiarity import NEVER_HELD_OUT
 from .standardise import Moments
-from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
-
-
-class Ensemble(ABC):
-    """What the heads of several folds say together."""
-
-    classes: tuple[str, ...]
-    fold_probabilities: NDArray[np.float64]
-    folds: tuple[int, ...]
-    ordered: bool
-    familiarity: float | None
-    seen: bool
-    held_out: bool
-
-    @property
-    @abstractmethod
-    def subject(self) -> dict[str, str]:
-        """What was graded, as columns of a table."""
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """(C,) mean over the heads."""
-        return np.asarray(self.fold_probabilities.mean(0))
-
-    @property
-    def spread(self) -> NDArray[np.float64]:
-        """(C,) standard deviation over the heads; 0 where only one was used."""
-        return np.asarray(self.fold_probabilities.std(0))
-
-    @property
-    def predicted(self) -> str:
-        """The class of greatest probability, or the median grade."""
-        return self.classes[int(decide(self.probabilities[None], self.ordered)[0])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +29,11 @@ class Prediction(Ensemble):
 
     Attributes:
         slide: its slide_id.
-        classes: names, in the order of the probabilities.
-        fold_probabilities: (K, C) of each head that was used, calibrated.
-        folds: (K,) the numbers of those heads.
-        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
-            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
-        ordered: whether classes are grades in order.
+        answers: to every target.
+        folds: (K,) the numbers of the heads that were used.
+        attention: (N,) float32, the weights of what is `shown` of the first answer, as the predicted class,
+            aligned with the store's rows, NaN where a patch has no embedding; the others sum to 1. Mean
+            over the heads.
         familiarity: p-value of the slide being like the training slides; None where the head folder is
             older than that.
         seen: whether a head that was asked had trained on this slide or was stopped by it.
@@ -77,11 +41,9 @@ class Prediction(Ensemble):
     """
 
     slide: str
-    classes: tuple[str, ...]
-    fold_probabilities: NDArray[np.float64]
+    answers: tuple[Answer, ...]
     folds: tuple[int, ...]
     attention: NDArray[np.float32]
-    ordered: bool = False
     familiarity: float | None = None
     seen: bool = False
     held_out: bool = False
@@ -160,16 +122,12 @@ def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
     """Predict one slide by the heads that are asked; raises as `predict_store`."""
     require_understood(head, store)
     bag = bag_from_store(store)
-    probabilities, attention = ask(head, asked, bag)
-    graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
-    column = attention_column(graded, probabilities.shape[1], attention.shape[1])
+    answers, attention = ask(head, asked, bag)
     return Prediction(
         slide=store.slide_id,
-        classes=head.classes,
-        fold_probabilities=probabilities,
+        answers=answers,
         folds=asked.folds,
-        attention=_aligned(attention[:, column], store.status()),
-        ordered=head.spec.ordered,
+        attention=_aligned(answers[0].attention(head.heads[0].task, attention), store.status()),
         familiarity=familiarity(head, asked, bag),
         seen=asked.seen,
         held_out=asked.held_out,
@@ -230,12 +188,15 @@ def _held_out_by(head: TrainedHead, store: Store) -> tuple[int, ...] | None:
 
 
 @torch.inference_mode()
-def ask(head: TrainedHead, asked: Asked, bag: Bags) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
+def ask(head: TrainedHead, asked: Asked, bag: Bags) -> tuple[tuple[Answer, ...], NDArray[np.float32]]:
+    """The answers to every target, calibrated, and attention (N, columns) averaged over the heads."""
     heads = [head.heads[fold] for fold in asked.folds]
     outputs = [one(bag) for one in heads]
-    pairs = zip(heads, outputs, strict=True)
-    raw = torch.stack([one.task.answers(output.logits)[0][0] for one, output in pairs])
-    probabilities = temper(raw.numpy(), head.temperatures(asked.folds, asked.held_out))
+    each = [one.task.answers(output.logits) for one, output in zip(heads, outputs, strict=True)]
+    raw = [torch.cat(of_target).numpy() for of_target in zip(*each, strict=True)]
+    answers = tuple(
+        Answer(kept.outcome, kept.calibrated(said, asked.folds, asked.held_out))
+        for kept, said in zip(head.kept, raw, strict=True)
+    )
     attention = torch.stack([output.attention for output in outputs]).mean(0)
-    return probabilities, attention.numpy()
+    return answers, attention.numpy()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import __version__
@@ -21,8 +22,9 @@ from .fit import FoldJob, Progress, fit_head, restore_head
 from .given import GivenSplit, named, plan_given, read_given
 from .graded import read_rows
 from .heads import Head
-from .labels import Labels, read_labels
+from .labels import Labels, read_targets
 from .leaks import require_no_leak
+from .outcomes import Outcome, known_of, strata
 from .patients import each_alone, load_pooled, pool_patients
 from .plan import Plan
 from .sites import site_of_patients
@@ -38,15 +40,20 @@ class TrainReport:
 
     Attributes:
         head: the head folder.
-        classes: in the order of the probabilities.
+        outcomes: the targets, with their classes, in the order of the probabilities.
         metrics: what metrics.json holds: "head" and "linear_probe" with their estimates, the counts
             of slides and patients, "left_out", the slide_ids that were not used, by reason, and metrics by
             fold and site.
     """
 
     head: Path
-    classes: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
     metrics: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the first target; none where it has none."""
+        return self.outcomes[0].names if self.outcomes[0].target.has_classes else ()
 
 
 def train(
@@ -63,7 +70,7 @@ def train(
 
     Args:
         run_dir: run folder with embeddings, or a folder of npz files as `NpzSource` takes.
-        labels_path: CSV with the columns slide, patient and label.
+        labels_path: CSV with the columns slide, patient and those of the spec's targets, by default label.
         out_dir: the head folder to make; it must not exist.
         spec: how to train.
         progress: told of every epoch.
@@ -77,7 +84,8 @@ def train(
     run_dir, labels_path, out_dir = Path(run_dir), Path(labels_path), Path(out_dir)
     require_new(out_dir)
     source = bag_source(run_dir)
-    used, left_out = _match(read_labels(labels_path), source)
+    used, left_out = _match(read_targets(labels_path, spec.asked), source)
+    used = _with_truth(used, spec, left_out)
     used, given = _given(used, spec, left_out)
     contract = _agree(used, source)
     identities = {slide: source.identity(slide) for slide in used.slides}
@@ -85,6 +93,7 @@ def train(
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
     cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    cases = strata(cases, known_of(cases, spec.asked), spec.folds)
     sites = _sites(used, labels_path, spec)
     plan = plan_given(cases, given, spec.seed) if given else plan_folds(cases, spec, sites)
     unfinished = Unfinished(out_dir, _key(used, source, spec, plan))
@@ -93,7 +102,7 @@ def train(
     trained = Trained(result, contract, spec, _content(members, identities), left_out)
     write_head(out_dir, trained)
     unfinished.remove()
-    return TrainReport(out_dir, used.classes, trained.metrics() | trained.tables())
+    return TrainReport(out_dir, result.outcomes, trained.metrics() | trained.tables())
 
 
 def _match(labels: Labels, source: BagSource) -> tuple[Labels, dict[str, list[str]]]:
@@ -113,6 +122,14 @@ def _match(labels: Labels, source: BagSource) -> tuple[Labels, dict[str, list[st
         "without_store": sorted(labelled - there),
         "without_patches": sorted(empty),
     }
+
+
+def _with_truth(labels: Labels, spec: TrainSpec, left_out: dict[str, list[str]]) -> Labels:
+    """The slides of which any target is known; the others are left out as without label."""
+    rows = np.any([one.rows for one in known_of(labels, spec.asked)], axis=0)
+    unknown = {slide for slide, known in zip(labels.slides, rows.tolist(), strict=True) if not known}
+    left_out["without_label"] = sorted({*left_out["without_label"], *unknown})
+    return labels.only(set(labels.slides) - unknown)
 
 
 def _given(
@@ -155,7 +172,7 @@ def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) ->
 def _key(labels: Labels, source: BagSource, spec: TrainSpec, plan: Plan) -> str:
     """Digest of everything that the weights depend on: a run with another key does not go on with them."""
     of_bags = {slide: source.facts(slide) for slide in labels.slides}
-    rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
+    rows = [[entry.slide, entry.patient, *entry.cells] for entry in labels.entries]
     made_by = {"slidestream": __version__, "torch": torch.__version__}
     facts = {"spec": spec.to_dict(), "labels": rows, "bags": of_bags, "plan": plan.facts()}
     return json_digest(facts | {"made_by": made_by})

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..features.layout import AnyPath
 from ..features.store import Store
 from ..mil.explain import Explanation
+from ..mil.outcomes import Outcome
 from ..mil.predict import Prediction
 from ..spec import Spec
 from .attention_map import PatchPlan, concentration, paint, percentile_ranks
@@ -85,19 +86,24 @@ def draw_heatmap(
 
 
 def headline_of(prediction: Prediction) -> str:
-    """The predicted class, and every probability with its spread over the heads that were asked."""
+    """What was predicted first, with every probability and its spread over the heads that were asked."""
+    answer = prediction.answers[0]
     terms = [
-        f"p({name}) = {p:.2f}" + (f" ± {s:.2f}" if len(prediction.folds) > 1 else "")
-        for name, p, s in zip(prediction.classes, prediction.probabilities, prediction.spread, strict=True)
+        f"{name} = {value:.2f}" + (f" ± {s:.2f}" if len(prediction.folds) > 1 else "")
+        for name, value, s in zip(_names(answer.outcome), answer.mean, answer.spread, strict=True)
     ]
     heads = f"mean ± SD of {len(prediction.folds)} heads" if len(prediction.folds) > 1 else "one head"
-    parts = [
-        f"Predicted class {prediction.predicted}:",
-        *(term + "," for term in terms[:-1]),
-        terms[-1],
-        f"({heads})",
-    ]
+    target = answer.outcome.target
+    said = f"Predicted class {prediction.predicted}:" if target.has_classes else f"Predicted {target.name}:"
+    parts = [said, *(term + "," for term in terms[:-1]), terms[-1], f"({heads})"]
     return " ".join(part.replace(" ", NO_BREAK) for part in parts)
+
+
+def _names(outcome: Outcome) -> list[str]:
+    """What each number of an answer is."""
+    if outcome.times:
+        return [f"p(no {outcome.target.more[0]} until {time:g})" for time in outcome.times]
+    return [f"p({name})" for name in outcome.names] or [outcome.target.name]
 
 
 def heatmap_page(store: Store, shown: Prediction | Explanation, style: HeatmapStyle) -> Page:

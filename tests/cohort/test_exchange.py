@@ -24,7 +24,10 @@ from slidestream.features.verify import verify_store
 from slidestream.features.writer import StoreWriter
 from slidestream.mil.bags import bag_from_store
 from slidestream.mil.contract import EmbeddingContract, require_equal
+from slidestream.mil.ensemble import Answer
+from slidestream.mil.outcomes import Outcome
 from slidestream.mil.predict import Prediction
+from slidestream.mil.target import Target
 from slidestream.report.heatmap import HeatmapStyle, heatmap_page
 from slidestream.report.page import compose
 
@@ -346,9 +349,8 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_imported_again(tmp_path: P
 
 def test_a_heatmap_without_microns_has_no_scale_bar(tmp_path: Path) -> None:
     store = imported(theirs(tmp_path / "t", as_trident), tmp_path / "a")
-    prediction = Prediction(
-        "s", ("a", "b"), np.array([[0.2, 0.8]]), (0,), np.linspace(0, 1, N, dtype=np.float32)
-    )
+    answer = Answer(Outcome(Target(), ("a", "b")), np.array([[0.2, 0.8]]))
+    prediction = Prediction("s", (answer,), (0,), np.linspace(0, 1, N, dtype=np.float32))
     page = heatmap_page(store, prediction, HeatmapStyle())
     assert page.um_per_px == 0
     assert (page.picture != 255).any(), "patches are coloured where they lie"

@@ -66,7 +66,10 @@ def test_the_curves_are_of_the_probability_that_is_predicted(trained: Cohort, ou
         left = round(len(bag.features) * (1 - removed))
         part = Bags.single(bag.features[:left], bag.coords[:left])
         each = [head.heads[k].task.probabilities(head.heads[k](part).logits) for k in prediction.folds]
-        own = head.temperatures(prediction.folds, out_of_fold)
+        kept = head.calibration
+        assert kept is not None
+        each_own = [kept.fold_temperatures[k] if out_of_fold else kept.temperature for k in prediction.folds]
+        own = np.array(each_own)[:, None]
         powers = torch.cat(each).detach() ** torch.from_numpy(1 / own)
         assert found == pytest.approx((powers / powers.sum(1, keepdim=True)).mean(0)[label].item(), abs=1e-6)
     assert flipping.most_first[0] == pytest.approx(prediction.probabilities[label], abs=1e-6)

@@ -13,7 +13,10 @@ from matplotlib import colormaps
 from PIL import Image
 
 from slidestream.errors import UsageError
+from slidestream.mil.ensemble import Answer
+from slidestream.mil.outcomes import Outcome
 from slidestream.mil.predict import Prediction
+from slidestream.mil.target import Target
 from slidestream.report.heatmap import HeatmapStyle, beside, draw_heatmap, headline_of, heatmap_page
 from slidestream.report.page import compose, picture_origin, scale_bar_um
 
@@ -40,7 +43,8 @@ def fake_store(
 
 def prediction(attention: list[float], folds: int = 1, slide: str = "a") -> Prediction:
     p = np.tile([0.25, 0.75], (folds, 1))
-    return Prediction(slide, ("low", "high"), p, tuple(range(folds)), np.array(attention, np.float32))
+    answer = Answer(Outcome(Target(), ("low", "high")), p)
+    return Prediction(slide, (answer,), tuple(range(folds)), np.array(attention, np.float32))
 
 
 def heatmap_half(store: Any, of: Prediction, style: HeatmapStyle = STYLE) -> np.ndarray:
@@ -157,7 +161,8 @@ def test_long_names_and_many_classes_stay_on_the_page() -> None:
     names = tuple(f"a rather long class name {i}" for i in range(9))
     store = fake_store()
     store.slide_id = "TCGA-" * 60
-    of = Prediction(store.slide_id, names, np.full((2, 9), 1 / 9), (0, 1), np.ones(4, np.float32))
+    answer = Answer(Outcome(Target(), names), np.full((2, 9), 1 / 9))
+    of = Prediction(store.slide_id, (answer,), (0, 1), np.ones(4, np.float32))
     sheet = np.asarray(compose(heatmap_page(store, of, STYLE)))
     assert (sheet[:, -10:] == 255).all()
 

@@ -1,0 +1,51 @@
+"""What a head folder keeps of each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import Calibration, temper
+from .intervals import Residuals
+from .outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A target, and what calibrates its answers.
+
+    Attributes:
+        outcome: the target.
+        calibration: of classes, temperatures; of a number, its errors; None of others, and where the folder
+            was written before there was one.
+    """
+
+    outcome: Outcome
+    calibration: Calibration | Residuals | None
+
+    def calibrated(
+        self, raw: NDArray[np.float64], folds: Sequence[int], held_out: bool
+    ) -> NDArray[np.float64]:
+        """(K, A) answers of these heads; for a slide that they held out, each has its own temperature."""
+        if not isinstance(self.calibration, Calibration):
+            return raw
+        own, new = self.calibration.fold_temperatures, self.calibration.temperature
+        return temper(raw, np.array([[own[fold] if held_out else new] for fold in folds]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        kept = None if self.calibration is None else self.calibration.to_dict()
+        return self.outcome.to_dict() | {"calibration": kept}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Kept:
+        """The inverse of `to_dict`."""
+        own = dict(values)
+        kept = own.pop("calibration", None)
+        outcome = Outcome.from_dict(own)
+        kind = Calibration if outcome.target.has_classes else Residuals
+        return Kept(outcome, None if kept is None else kind.from_dict(kept))
