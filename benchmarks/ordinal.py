@@ -48,15 +48,24 @@ def out_of_fold(labels: Labels, bags: dict[str, Bags], spec: TrainSpec) -> NDArr
     return cross_validate(labels, bags.__getitem__, spec).probabilities
 
 
+Tables = list[NDArray[np.float64]]
+
+
 def difference(
-    targets: list[NDArray[np.int64]], ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
+    targets: list[NDArray[np.int64]], ours: Tables, theirs: Tables, median: bool
 ) -> tuple[float, float, float]:
-    """Mean over cohorts of the difference in kappa, and its 95 % interval: the same patients for both."""
+    """Mean over cohorts of the difference in kappa, and its 95 % interval: the same patients for both.
+
+    Args:
+        median: give the others, too, the median grade for the most probable one.
+    """
     random = np.random.default_rng(0)
 
     def mean(rows: list[NDArray[np.int64]]) -> float:
         pairs = zip(targets, ours, theirs, rows, strict=True)
-        gains = [quadratic_kappa(t[r], a[r], True) - quadratic_kappa(t[r], b[r]) for t, a, b, r in pairs]
+        gains = [
+            quadratic_kappa(t[r], a[r], True) - quadratic_kappa(t[r], b[r], median) for t, a, b, r in pairs
+        ]
         return float(np.mean(gains))
 
     whole = [np.arange(len(t)) for t in targets]
@@ -89,8 +98,9 @@ def main() -> None:
         own = kappas(task, targets, each)
         print(f"{task}: quadratic kappa {np.mean(own):.3f} ({min(own):.3f} to {max(own):.3f})")
         if task != "classes":
-            value, low, high = difference(targets, each, found["classes"])
-            print(f"  minus classes: {value:+.3f} ({low:+.3f} to {high:+.3f})")
+            for median, rule in ((False, "the most probable"), (True, "the median")):
+                value, low, high = difference(targets, each, found["classes"], median)
+                print(f"  minus classes, {rule} grade: {value:+.3f} ({low:+.3f} to {high:+.3f})")
 
 
 if __name__ == "__main__":

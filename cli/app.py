@@ -19,11 +19,12 @@ from . import (
     evaluating,
     exchanging,
     inspecting,
-    learning,
     pooling,
+    predicting,
     running,
     staining,
     tissue,
+    training,
 )
 from .output import note
 
@@ -51,10 +52,10 @@ app.command()(tissue.tissue)
 app.command()(staining.stain_report)
 app.add_typer(encoding.app, name="encoders")
 app.command()(doctor.doctor)
-app.command()(learning.train)
-app.command()(learning.predict)
+app.command()(training.train)
+app.command()(predicting.predict)
 app.command()(evaluating.evaluate)
-app.command()(learning.heatmap)
+app.command()(predicting.heatmap)
 app.command()(pooling.pool)
 app.command()(exchanging.export)
 app.command(name="import")(exchanging.import_)

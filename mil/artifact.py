@@ -3,6 +3,7 @@
 HEAD/
   head.json              contract, train spec, classes, folds by slide, calibration, sha256 of the weights
   fold-<k>.safetensors   weights of the head that never saw fold k
+  known.safetensors      what the training slides look like, so that others are noticed
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
   metrics.json           metrics of the heads and of the linear probe, slides left out
 """
@@ -27,11 +28,13 @@ from .calibration import Calibration
 from .contract import EmbeddingContract
 from .crossval import CrossValidation
 from .decision import decide
+from .familiarity import TrainingBags
 from .heads import Head
 from .registry import build_head
 from .spec import TrainSpec
 
 SCHEMA = 1
+KNOWN = "known.safetensors"
 AGAIN = "Copy the head folder again, or train again."
 MALFORMED = (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What JSON of another shape and tensors of another network end in."""
@@ -80,6 +83,7 @@ class TrainedHead:
         fold_of_slide, fold_of_identity: the fold that held a training slide out, by slide_id and by
             content, so that a renamed slide is recognised.
         calibration: None where the folder was written before there was one.
+        known: what the training slides look like; None likewise.
     """
 
     heads: tuple[Head, ...]
@@ -89,6 +93,7 @@ class TrainedHead:
     fold_of_slide: dict[str, int]
     fold_of_identity: dict[str, int]
     calibration: Calibration | None
+    known: TrainingBags | None
 
     def temperature(self, folds: tuple[int, ...]) -> float:
         """Of predictions by the heads of these folds: of one alone, which held the slide out, its own."""
@@ -121,7 +126,10 @@ def write_head(folder: Path, trained: Trained) -> None:
         weights = [save(head.state_dict()) for head in trained.result.heads]
         for number, blob in enumerate(weights):
             (beside / _weights_name(number)).write_bytes(blob)
-        _write_json(beside / "head.json", _document(trained, weights))
+        known = save(trained.result.known.tensors())
+        (beside / KNOWN).write_bytes(known)
+        document = _document(trained, weights) | {"known": hashlib.sha256(known).hexdigest()}
+        _write_json(beside / "head.json", document)
         _write_json(beside / "metrics.json", trained.metrics())
         _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
@@ -174,6 +182,7 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
         fold_of_slide={slide: known["fold"] for slide, known in document["slides"].items()},
         fold_of_identity={known["identity"]: known["fold"] for known in document["slides"].values()},
         calibration=None if kept is None else Calibration.from_dict(kept),
+        known=_read_known(folder, document.get("known")),
     )
 
 
@@ -199,19 +208,23 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
 def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list[Head]:
     heads = []
     for number, digest in enumerate(document["weights"]):
-        path = folder / _weights_name(number)
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise StoreCorrupt(f"{path} is missing or was changed.", AGAIN)
         head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
-        head.load_state_dict(_tensors(path))
+        head.load_state_dict(_tensors(folder / _weights_name(number), digest))
         heads.append(head.eval())
     if not heads:
         raise StoreCorrupt(f"{folder} holds no weights.", AGAIN)
     return heads
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = load(path.read_bytes())
+def _read_known(folder: Path, digest: str | None) -> TrainingBags | None:
+    return None if digest is None else TrainingBags.from_tensors(_tensors(folder / KNOWN, digest))
+
+
+def _tensors(path: Path, digest: str) -> dict[str, torch.Tensor]:
+    blob = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(blob).hexdigest() != digest:
+        raise StoreCorrupt(f"{path} is missing or was changed.", AGAIN)
+    tensors: dict[str, torch.Tensor] = load(blob)
     return tensors
 
 

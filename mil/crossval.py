@@ -14,6 +14,7 @@ from .bags import Bags
 from .baseline import linear_probe
 from .cache import LoadBag
 from .calibration import Calibration, OutOfFold, calibrate
+from .familiarity import TrainingBags
 from .fit import FoldJob, fit_head
 from .heads import Head
 from .labels import Labels
@@ -36,6 +37,7 @@ class CrossValidation:
         calibration: temperatures, and what they were learned from.
         probabilities: (S, C) out-of-fold, of the heads, calibrated by the other folds.
         probe: (S, C) out-of-fold, of the linear probe.
+        known: what the training slides look like.
         metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric.
     """
 
@@ -45,6 +47,7 @@ class CrossValidation:
     calibration: Calibration
     probabilities: NDArray[np.float64]
     probe: NDArray[np.float64]
+    known: TrainingBags
     metrics: dict[str, dict[str, Estimate]]
 
 
@@ -82,7 +85,8 @@ def cross_validate(
         name: evaluate(Predicted(labels.patients, labels.targets, p, spec.ordered), spec.bootstrap, spec.seed)
         for name, p in (("head", probabilities), ("head_uncalibrated", raw), ("linear_probe", probe))
     }
-    return CrossValidation(labels, fold, heads, calibration, probabilities, probe, metrics)
+    known = TrainingBags.of(moments, fold)
+    return CrossValidation(labels, fold, heads, calibration, probabilities, probe, known, metrics)
 
 
 @torch.inference_mode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError, StoreError
+from ..errors import InputError, StoreError, UsageError
 from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
@@ -18,31 +19,26 @@ from .bags import Bags, bag_from_store
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
 from .decision import decide
+from .standardise import Moments
 from .tasks import attention_column
 
 Failed = Callable[[Path, InputError | StoreError], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The ensemble's view of one slide.
+class Ensemble(ABC):
+    """What the heads of several folds say together."""
 
-    Attributes:
-        slide: its slide_id.
-        classes: names, in the order of the probabilities.
-        fold_probabilities: (K, C) of each head that was used, calibrated.
-        folds: (K,) the numbers of those heads.
-        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
-            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
-        ordered: whether classes are grades in order.
-    """
-
-    slide: str
     classes: tuple[str, ...]
     fold_probabilities: NDArray[np.float64]
     folds: tuple[int, ...]
-    attention: NDArray[np.float32]
-    ordered: bool = False
+    ordered: bool
+    familiarity: float | None
+    seen: bool
+
+    @property
+    @abstractmethod
+    def subject(self) -> dict[str, str]:
+        """What was graded, as columns of a table."""
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -60,6 +56,37 @@ class Prediction:
         return self.classes[int(decide(self.probabilities[None], self.ordered)[0])]
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction(Ensemble):
+    """The ensemble's view of one slide.
+
+    Attributes:
+        slide: its slide_id.
+        classes: names, in the order of the probabilities.
+        fold_probabilities: (K, C) of each head that was used, calibrated.
+        folds: (K,) the numbers of those heads.
+        attention: (N,) float32, the weights of the predicted class, aligned with the store's rows,
+            NaN where a patch has no embedding; the others sum to 1. Mean over the heads.
+        ordered: whether classes are grades in order.
+        familiarity: p-value of the slide being like the training slides; None where the head folder is
+            older than that.
+        seen: whether a head that was asked had trained on this slide or was stopped by it.
+    """
+
+    slide: str
+    classes: tuple[str, ...]
+    fold_probabilities: NDArray[np.float64]
+    folds: tuple[int, ...]
+    attention: NDArray[np.float32]
+    ordered: bool = False
+    familiarity: float | None = None
+    seen: bool = False
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"slide": self.slide}
+
+
 def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) -> Prediction:
     """Predict one slide.
 
@@ -73,16 +100,72 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
         ContractMismatch: the store holds other embeddings; the fields that differ are named.
         InputError: the slide has no patch with an embedding.
     """
-    found = EmbeddingContract.from_attributes(store.attributes)
-    require_equal(head.contract, found, f"Slide {store.slide_id}")
-    folds = _unseen_folds(head, store) if out_of_fold else tuple(range(len(head.heads)))
-    probabilities, attention = _ask(head, folds, bag_from_store(store))
-    good = store.status() == 0
-    aligned = np.full(len(good), np.nan, dtype=np.float32)
+    return predict_with(head, asked_for(head, [store], out_of_fold), store)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which heads are asked.
+
+    Attributes:
+        folds: their numbers.
+        held_out_by: the folds that held the slides out; empty where none was trained on.
+    """
+
+    folds: tuple[int, ...]
+    held_out_by: frozenset[int]
+
+    @property
+    def seen(self) -> bool:
+        """Whether any of them trained on the slides or was stopped by them."""
+        return any(asked != fold for asked in self.folds for fold in self.held_out_by)
+
+
+def asked_for(head: TrainedHead, stores: Sequence[Store], out_of_fold: bool) -> Asked:
+    """The heads to ask about slides of one patient: all, or the one that held them out.
+
+    Raises:
+        UsageError: the slides were held out by different folds, so no head is new to all of them.
+    """
+    folds = frozenset(fold for fold in (_held_out_by(head, store) for store in stores) if fold is not None)
+    if not out_of_fold or not folds:
+        return Asked(tuple(range(len(head.heads))), folds)
+    if len(folds) > 1:
+        names = ", ".join(store.slide_id for store in stores)
+        raise UsageError(
+            f"The head was trained on {names} as slides of different patients.", "Grade them one by one."
+        )
+    return Asked(tuple(folds), folds)
+
+
+def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
+    """Predict one slide by the heads that are asked; raises as `predict_store`."""
+    require_understood(head, store)
+    bag = bag_from_store(store)
+    probabilities, attention = ask(head, asked.folds, bag)
     graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
     column = attention_column(graded, probabilities.shape[1], attention.shape[1])
-    aligned[good] = attention[:, column]
-    return Prediction(store.slide_id, head.classes, probabilities, folds, aligned, head.spec.ordered)
+    return Prediction(
+        slide=store.slide_id,
+        classes=head.classes,
+        fold_probabilities=probabilities,
+        folds=asked.folds,
+        attention=_aligned(attention[:, column], store.status()),
+        ordered=head.spec.ordered,
+        familiarity=familiarity(head, asked, bag),
+        seen=asked.seen,
+    )
+
+
+def require_understood(head: TrainedHead, store: Store) -> None:
+    """Refuse embeddings that the head was not trained on, with ContractMismatch."""
+    found = EmbeddingContract.from_attributes(store.attributes)
+    require_equal(head.contract, found, f"Slide {store.slide_id}")
+
+
+def familiarity(head: TrainedHead, asked: Asked, bag: Bags) -> float | None:
+    """How like the training slides a single bag is."""
+    return head.known.familiarity(Moments.of_bag(bag), tuple(asked.held_out_by)) if head.known else None
 
 
 def predict_run(
@@ -112,14 +195,21 @@ def predict_run(
             yield prediction
 
 
-def _unseen_folds(head: TrainedHead, store: Store) -> tuple[int, ...]:
+def _aligned(attention: NDArray[np.float32], status: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N,) of every row of the store, from that of the patches with an embedding."""
+    rows = np.full(len(status), np.nan, dtype=np.float32)
+    rows[status == 0] = attention
+    return rows
+
+
+def _held_out_by(head: TrainedHead, store: Store) -> int | None:
+    """The fold that held a slide out, known by its content or its name; None where it was not trained on."""
     identity = str(store.attributes["source"]["identity"])
-    fold = head.fold_of_identity.get(identity, head.fold_of_slide.get(store.slide_id))
-    return tuple(range(len(head.heads))) if fold is None else (fold,)
+    return head.fold_of_identity.get(identity, head.fold_of_slide.get(store.slide_id))
 
 
 @torch.inference_mode()
-def _ask(
+def ask(
     head: TrainedHead, folds: tuple[int, ...], bag: Bags
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""

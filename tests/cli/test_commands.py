@@ -268,6 +268,52 @@ def test_sets_and_abstentions_come_with_an_error_rate(cli: Cli, cohort: Path, tm
     assert cli("predict", run, "--head", head, "--error-rate", "2").code == 2
 
 
+@pytest.fixture
+def draw(
+    write_slide: Callable[..., Path], tissue_pixels: Callable[..., Any]
+) -> tuple[Callable[..., Path], Callable[..., Any]]:
+    return write_slide, tissue_pixels
+
+
+@pytest.mark.usefixtures("mean_encoder")
+def test_grades_of_patients_thresholds_and_what_deserves_no_trust(
+    cli: Cli,
+    cohort: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    draw: tuple[Callable[..., Path], Callable[..., Any]],
+) -> None:
+    write_slide, tissue_pixels = draw
+    run, head, table = tmp_path / "run", tmp_path / "head", tmp_path / "patients.csv"
+    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
+    assert cli("train", run, "--labels", cohort / "labels.csv", "-o", head, "--folds", "3").code == 0
+    table.write_text("slide,patient\n" + "".join(f"s{i:02d},q{i // 4}\n" for i in range(8)) + "gone,q9\n")
+    ended = cli("predict", run, "--head", head, "--patients", table, "-o", tmp_path / "p.csv")
+    assert ended.code == 3
+    assert "gone of patient q9 has no embeddings" in ended.err
+    rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+    assert [row["patient"] for row in rows] == ["q0", "q1"]
+    assert rows[1]["slides"] == "s04|s05|s06|s07"
+    assert "2 of 2 were trained on" in ended.err
+
+    called = cli("predict", run, "--head", head, "--sensitivity", "0.8", "--out-of-fold", "--json")
+    assert {(r["called"], r["seen"]) for r in json.loads(called.out)["predictions"]} == {
+        ("high", "no"),
+        ("low", "no"),
+    }
+    assert "low is called from a probability of" in called.err
+    few = cli("predict", run, "--head", head, "--sensitivity", "0.99")
+    assert (few.code, "6 positive slides are too few" in few.err) == (2, True)
+
+    monkeypatch.setattr("slidestream.cli.predicting.UNFAMILIAR", 0.1)  # twelve slides cannot say 0.05
+    pixels = tissue_pixels(600, 0).astype(int)
+    pixels[..., 2] -= 90 * (pixels[..., 1] < 230)
+    write_slide(tmp_path / "odd.tiff", pixels.clip(0, 255).astype(np.uint8), 0.5)
+    assert cli("run", tmp_path / "odd.tiff", "-o", tmp_path / "odd", "--encoder", "mean").code == 0
+    told = cli("predict", tmp_path / "odd", "--head", head)
+    assert "1 of 1 are unlike the training slides: odd." in told.err
+
+
 @pytest.mark.usefixtures("mean_encoder")
 def test_every_head_trains_from_the_command_line(cli: Cli, cohort: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -57,6 +57,7 @@ def calls(place: Path, out: Path) -> dict[str, list[list[str]]]:
         "predict": [
             [run, "--head", head, "-o", str(out / "p.csv")],
             [run, "--head", head, "--out-of-fold"],
+            [run, "--head", head, "--patients", labels],
             [other, "--head", head],
             [run, "--head", cohort],
         ],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from mapie.classification import SplitConformalClassifier
 from scipy.special import softmax
 from scipy.stats import binom
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from slidestream.errors import UsageError
 from slidestream.mil.calibration import Calibration
@@ -35,6 +39,56 @@ def test_coverage_is_nominal_over_repeats(score: str) -> None:
         covered += bool(prediction_sets(p[:1], limit, score)[0, targets[0]])
     low, high = binom.ppf([0.025, 0.975], REPEATS * 20, 1 - ERROR)
     assert low <= covered <= high
+
+
+class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier for MAPIE: its input is what it predicts."""
+
+    classes_ = np.arange(5)
+
+    def fit(self) -> Given:
+        return self
+
+    def predict(self, p: np.ndarray) -> np.ndarray:
+        return p.argmax(1)
+
+    def predict_proba(self, p: np.ndarray) -> np.ndarray:
+        return p
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def of_mapie(targets: np.ndarray, p: np.ndarray, new: np.ndarray) -> np.ndarray:
+    oracle = SplitConformalClassifier(Given(), confidence_level=1 - ERROR, conformity_score="lac")
+    return oracle.conformalize(p, targets).predict_set(new)[1][..., 0]
+
+
+def repeats(slides: int) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]:
+    """Calibration slides and as many new ones, 200 times."""
+    random = np.random.default_rng(3)
+    for _ in range(REPEATS):
+        yield simulate(random, slides), simulate(random, slides)
+
+
+def test_sets_are_those_of_mapie() -> None:
+    """The most probable class is in ours always, not in MAPIE's. Its "aps" draws random numbers."""
+    for (targets, p), (_, new) in repeats(60):
+        inside = prediction_sets(new, limits(p, targets, SetSpec(ERROR)), "lac")
+        theirs = of_mapie(targets, p, new)
+        theirs[np.arange(len(new)), new.argmax(1)] = True
+        np.testing.assert_array_equal(inside, theirs)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_coverage_over_repeats_lies_where_it_must(score: str) -> None:
+    """The mean over repeats of the share covered is 1 - error up to that and 1 / (n + 1)."""
+    slides, covered = 99, []
+    for (targets, p), (truth, new) in repeats(slides):
+        inside = prediction_sets(new, limits(p, targets, SetSpec(ERROR, score)), score)
+        covered.append(inside[np.arange(slides), truth].mean())
+    error = 1.96 * np.std(covered) / np.sqrt(REPEATS)
+    assert 1 - ERROR - error <= np.mean(covered) <= 1 - ERROR + 1 / (slides + 1) + error
 
 
 def test_coverage_holds_in_every_class_where_asked() -> None:

@@ -95,7 +95,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
     yield mount
     if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily: whoever still holds a file there lets go of it when the test session ends.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_a_disk_that_is_full_at_any_moment(

@@ -1,9 +1,9 @@
-"""`train`, `predict` and `heatmap`: from stores to grades and where they come from."""
+"""`predict` and `heatmap`: what a head says of slides, and where it looked."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,83 +11,19 @@ import typer
 
 from ..errors import InputError, StoreError, UsageError
 from ..table import write_table
+from ..text import visible
 from .options import HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from ..mil.conformal import SetSpec
-    from ..mil.predict import Prediction
+    from ..mil.artifact import TrainedHead
+    from ..mil.calibration import Calibration
+    from ..mil.predict import Ensemble, Prediction
 
-Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
-HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
+    More = Callable[[Ensemble], dict[str, str]]
+    """Further columns of a row."""
 
-
-def train(
-    run: RunFolder,
-    labels: Labels,
-    out: HeadOut,
-    head: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
-        ),
-    ] = "abmil",
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="classes; or corn or link where labels are grades, numbers in order.",
-        ),
-    ] = "classes",
-    folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
-    epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
-    seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
-    imbalance: Annotated[
-        str, typer.Option(metavar="NAME", help="For rare classes: weighted, focal, logit or none.")
-    ] = "weighted",
-    bag: Annotated[
-        str, typer.Option(metavar="NAME", help="slide; or patient: all slides of a patient are one bag.")
-    ] = "slide",
-    cache_gb: Annotated[float, typer.Option(metavar="GB", help="Memory for bags kept between epochs.")] = 4.0,
-    allow_duplicates: Annotated[
-        bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Train a head with cross-validation by patient, and keep one head per fold."""
-    from ..mil.spec import TrainSpec
-    from ..mil.train import train as train_heads
-    from .progress import TrainProgress
-
-    spec = TrainSpec(
-        head=head,
-        task=task,
-        imbalance=imbalance,
-        bag=bag,
-        folds=folds,
-        epochs=epochs,
-        seed=seed,
-        cache_gb=cache_gb,
-        allow_duplicates=allow_duplicates,
-    )
-    with TrainProgress(folds) as progress:
-        report = train_heads(run, labels, out, spec, progress)
-    if json:
-        show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
-        return
-    for reason, slides in report.metrics["left_out"].items():
-        if slides:
-            note(f"{len(slides)} slides left out, {reason.replace('_', ' ')}: {', '.join(slides[:5])}")
-    show_table(
-        f"out of fold, {report.metrics['slides']} slides of {report.metrics['patients']} patients",
-        ("metric", spec.head, "linear probe on mean (baseline)"),
-        [
-            (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"][name]))
-            for name, value in report.metrics["head"].items()
-        ],
-    )
-    say(f"{out}: head.json, metrics.json, predictions.csv and one set of weights per fold.")
+UNFAMILIAR = 0.05
 
 
 def predict(
@@ -111,24 +47,43 @@ def predict(
     largest: Annotated[
         int, typer.Option("--largest-set", metavar="N", help="Abstain where a set holds more classes.")
     ] = 1,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Also call slides positive so that this share of the positives is found."
+        ),
+    ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Columns slide, patient: one grade per patient, not per slide."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Grade every slide of a run folder; refused where its embeddings are not the head's."""
+    _require_run(run)
     failures: list[tuple[str, InputError | StoreError]] = []
-    predictions = list(_predictions(run, head, out_of_fold, failures))
-    rows = [_row(prediction) for prediction in predictions]
+    more: list[More] = []
     if error_rate is not None:
-        from ..mil.conformal import SetSpec
-
-        chosen = score or ("ordinal" if any(p.ordered for p in predictions) else "lac")
-        _add_sets(rows, predictions, head, SetSpec(error_rate, chosen, per_class, largest))
+        more.append(_sets(head, error_rate, score, (per_class, largest)))
+    if sensitivity is not None:
+        more.append(_called(head, sensitivity))
+    # Row by row: a cohort's attention does not fit into memory.
+    said: Iterable[Ensemble] = (
+        _of_patients(run, head, (patients, out_of_fold), failures)
+        if patients
+        else _predictions(run, head, out_of_fold, failures)
+    )
+    rows = [_row(one) | {key: v for add in more for key, v in add(one).items()} for one in said]
+    _warn(rows)
     if out is not None:
         write_table(out, list(rows[0]) if rows else ["slide"], [list(row.values()) for row in rows])
     if json:
         show_json({"run": str(run), "head": str(head), "predictions": rows, "failures": _failed(failures)})
     elif rows:
         shown = [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
-        show_table(f"{len(rows)} slides graded by {head}", list(rows[0]), shown)
+        show_table(
+            f"{len(rows)} {'patients' if patients else 'slides'} graded by {head}", list(rows[0]), shown
+        )
     _end(failures)
 
 
@@ -154,6 +109,7 @@ def heatmap(
     from ..mil.explain import require_method
 
     require_method(explain)
+    _require_run(run)
     failures: list[tuple[str, InputError | StoreError]] = []
     out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -200,8 +156,6 @@ def _predictions(
     from ..mil.artifact import load_head
     from ..mil.predict import predict_run, predict_store
 
-    if not (run / "embeddings").is_dir():
-        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
     chosen = list(only)
     if not chosen:
         yield from predict_run(
@@ -213,26 +167,87 @@ def _predictions(
         yield predict_store(trained, open_store(store_path(run, slide_id)), out_of_fold)
 
 
-def _row(prediction: Prediction) -> dict[str, Any]:
-    pairs = zip(prediction.classes, prediction.probabilities, prediction.spread, strict=True)
-    row: dict[str, Any] = {"slide": prediction.slide, "predicted": prediction.predicted}
+def _of_patients(
+    run: Path, head: Path, whose: tuple[Path, bool], failures: list[tuple[str, InputError | StoreError]]
+) -> Iterator[Ensemble]:
+    from ..mil.by_patient import Patients, predict_patients
+    from ..mil.graded import read_rows
+
+    table, out_of_fold = whose
+    rows = read_rows(table)
+    if not all(row.get("patient") for row in rows.values()):
+        raise UsageError(f"{table} does not name a patient for every slide.", "Fill the column patient.")
+    patients = Patients({slide: row["patient"] for slide, row in rows.items()}, out_of_fold)
+    yield from predict_patients(head, run, patients, lambda who, error: failures.append((who, error)))
+
+
+def _row(said: Ensemble) -> dict[str, Any]:
+    pairs = zip(said.classes, said.probabilities, said.spread, strict=True)
+    row: dict[str, Any] = {**said.subject, "predicted": said.predicted}
     for name, probability, spread in pairs:
         row |= {f"p_{name}": float(probability), f"sd_{name}": float(spread)}
-    return row | {"heads": len(prediction.folds)}
+    return row | {
+        "heads": len(said.folds),
+        "seen": "yes" if said.seen else "no",
+        "familiarity": said.familiarity,
+    }
 
 
-def _add_sets(rows: list[dict[str, Any]], predictions: list[Prediction], head: Path, spec: SetSpec) -> None:
-    """Give each row the columns set and abstain."""
+def _calibration(head: Path) -> tuple[TrainedHead, Calibration]:
     from ..mil.artifact import load_head
-    from ..mil.conformal import set_of
 
-    kept = load_head(head).calibration
-    if kept is None:
+    trained = load_head(head)
+    if trained.calibration is None:
         raise UsageError(f"{head} holds no calibration: an older version wrote it.", "Train it again.")
-    for row, p in zip(rows, predictions, strict=True):
-        inside = set_of(p.probabilities, p.folds, kept, spec)
+    return trained, trained.calibration
+
+
+def _sets(head: Path, error_rate: float, score: str, limits: tuple[bool, int]) -> More:
+    """Gives the columns set and abstain."""
+    from ..mil.conformal import SetSpec, set_of
+
+    trained, kept = _calibration(head)
+    spec = SetSpec(error_rate, score or ("ordinal" if trained.spec.ordered else "lac"), *limits)
+
+    def columns(said: Ensemble) -> dict[str, str]:
+        inside = set_of(said.probabilities, said.folds, kept, spec)
         abstain = "yes" if len(inside) > spec.largest else "no"
-        row |= {"set": "|".join(p.classes[c] for c in inside), "abstain": abstain}
+        return {"set": "|".join(said.classes[c] for c in inside), "abstain": abstain}
+
+    return columns
+
+
+def _called(head: Path, sensitivity: float) -> More:
+    """Gives the column called: the class by a threshold that finds a share of the positives."""
+    from ..mil.threshold import threshold_for
+
+    trained, kept = _calibration(head)
+    found = threshold_for(kept, sensitivity)
+    negative, positive = trained.classes
+    note(
+        f"{positive} is called from a probability of {found.value:.3g} on. Out of fold, thresholds chosen so "
+        f"found {found.sensitivity:.3f} of {positive} and left {found.specificity:.3f} of {negative} alone."
+    )
+    return lambda said: {"called": positive if said.probabilities[1] >= found.value else negative}
+
+
+def _warn(rows: list[dict[str, Any]]) -> None:
+    """Say which grades deserve less trust than they seem to."""
+    seen = sum(row["seen"] == "yes" for row in rows)
+    if seen:
+        note(f"{seen} of {len(rows)} were trained on: their grades say little. --out-of-fold asks others.")
+    odd = [row for row in rows if row["familiarity"] is not None and row["familiarity"] <= UNFAMILIAR]
+    if odd:
+        named = ", ".join(visible(next(iter(row.values()))) for row in odd[:5])
+        note(
+            f"{len(odd)} of {len(rows)} are unlike the training slides: {named}. Their familiarity is "
+            f"{UNFAMILIAR:g} or less, as that of about {UNFAMILIAR:.0%} of slides like those is."
+        )
+
+
+def _require_run(run: Path) -> None:
+    if not (run / "embeddings").is_dir():
+        raise UsageError(f"{run} is not a run folder.", "Make one with `slidestream run INPUT -o RUN`.")
 
 
 def _failed(failures: list[tuple[str, InputError | StoreError]]) -> list[dict[str, str]]:
@@ -245,9 +260,3 @@ def _end(failures: list[tuple[str, InputError | StoreError]]) -> None:
     if failures:
         sys.stderr.flush()
         raise typer.Exit(3)
-
-
-def _estimate(value: dict[str, Any]) -> str:
-    low, high = value.get("low"), value.get("high")
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    return f"{value['value']:.3f}{interval}"
