@@ -1,18 +1,23 @@
 """How much of an encoder's own speed a whole run keeps, and on a GPU how much of the device's.
 
-    python benchmarks/bench_encode.py [SLIDE] [--mpp UM] [--repeats N] [--threads N] [--json]
+    python benchmarks/bench_encode.py [SLIDE...] [--mpp UM] [--precision KIND] [--repeats N] [--json]
 
-The encoder's own speed is that of batches which already lie on its device, preprocessing included. The run
-reads SLIDE (without one, 8,000 px a side are drawn), finds tissue, encodes and stores; only the encoder is
-loaded before. The two take turns, and the ratio is that of the medians. Weights are random.
+The encoder's own speed is that of patches which already lie on its device, preprocessing included. The run
+reads the slides (without one, 8,000 px a side are drawn), finds tissue, encodes and stores, from an empty
+folder to finished stores. Encoder and run take turns in one process, with the same threads, precision and
+patches at once: before and after each run the encoder is measured by itself, and a ratio is that of a run to
+the mean of the two. The median of the ratios counts. Loading the model comes before and is stated by itself;
+the start of the reader processes is within the run, and the ratio without it is stated too. Weights are
+random.
 
-On the CPU: ViT-S/16 in fp32. On a GPU: ViT-L/16 and ViT-g/14 in bf16, and the model FLOP utilisation of their
-own speed, of the dense bf16 peak that the vendor states; --peak gives that in TFLOP/s for another device.
+On the CPU: ViT-S/16. On a GPU: ViT-L/16 and ViT-g/14 in bf16, and the model FLOP utilisation of their own
+speed, of the dense bf16 peak that the vendor states; --peak gives that in TFLOP/s for another device.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -24,29 +29,20 @@ from typing import Any
 import timm
 import torch
 import yaml
+from flop import utilisation, vit_flop
 from memory import write_tissue
 from safetensors.torch import save_file
-from torch.utils.flop_counter import FlopCounterMode
+from timing import START, Measured, measured_run
 
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import Input
-from slidestream.cohort.job import Outcome
-from slidestream.cohort.plan import Step
 from slidestream.cohort.process import cached_embedder
-from slidestream.cohort.run import RunOrder, run_cohort
-from slidestream.features.encoder import load_encoder
+from slidestream.features.embedder import Embedder
 from slidestream.tiling.spec import PatchSpec
 
 SIDE = 224
 PEAKS = {"A100": 312.0, "H100": 989.4, "H200": 989.4, "L40S": 362.0, "B200": 2250.0}
 """Dense bf16 TFLOP/s, from NVIDIA's data sheets."""
-
-
-class Silent:
-    def planned(self, step: Step) -> None: ...
-    def begins(self, jobs: int) -> None: ...
-    def patches(self, slide_id: str, done: int, total: int) -> None: ...
-    def finished(self, outcome: Outcome) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,11 @@ class Subject:
     device: str
 
 
-ON_CPU = [Subject("vit_small_patch16_224", 384, "fp32", "cpu")]
-ON_GPU = [
-    Subject("vit_large_patch16_224", 1024, "bf16", "cuda"),
-    Subject("vit_giant_patch14_dinov2", 1536, "bf16", "cuda"),
-]
+def subjects(precision: str) -> list[Subject]:
+    if not torch.cuda.is_available():
+        return [Subject("vit_small_patch16_224", 384, precision or "fp32", "cpu")]
+    large, giant = ("vit_large_patch16_224", 1024), ("vit_giant_patch14_dinov2", 1536)
+    return [Subject(*network, precision or "bf16", "cuda") for network in (large, giant)]
 
 
 def write_card(subject: Subject, folder: Path) -> Path:
@@ -92,98 +88,106 @@ def write_card(subject: Subject, folder: Path) -> Path:
     return card
 
 
-def own_speed(subject: Subject, card: Path, given: argparse.Namespace) -> float:
-    """Patches per second of batches that lie on the device."""
-    encoder = load_encoder(str(card), subject.device)
-    pixels = torch.randint(
-        0, 256, (given.batch_size, SIDE, SIDE, 3), dtype=torch.uint8, device=subject.device
-    )
-    kind, half = torch.device(subject.device).type, subject.precision == "bf16"
+def own_speed(subject: Subject, embedder: Embedder, given: argparse.Namespace) -> float:
+    """Patches per second of batches that lie on the device, as many patches at once as in a run."""
+    size = min(embedder.at_once or given.batch_size, given.batch_size)
+    shape = (size, SIDE, SIDE, 3)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=subject.device)
 
-    def batch() -> torch.Tensor:
-        with torch.autocast(kind, torch.bfloat16, enabled=half):
-            return encoder(pixels.permute(0, 3, 1, 2)).cpu()
+    def some() -> None:
+        for _ in range(4):
+            embedded = embedder.on_device(pixels)
+        embedded.cpu()
 
-    batch()
+    some()
     start, done = time.perf_counter(), 0
     while (taken := time.perf_counter() - start) < given.seconds:
-        batch()
-        done += given.batch_size
+        some()
+        done += 4 * size
     return done / taken
 
 
-def run_speed(subject: Subject, card: Path, slide: Path, given: argparse.Namespace) -> float:
-    """Patches per second of a whole run, from an empty folder to a finished store."""
-    config = RunConfig(str(card), PatchSpec(SIDE, given.mpp), precision=subject.precision)
-    means = Execution(batch_size=given.batch_size, device=subject.device)
-    cached_embedder(config.encoder, subject.device, subject.precision)
-    with tempfile.TemporaryDirectory() as folder:
-        order = RunOrder([Input("slide", str(slide))], config, Path(folder), means)
-        start = time.perf_counter()
-        (outcome,) = run_cohort(order, Silent()).outcomes
-        taken = time.perf_counter() - start
-    assert not outcome.code, outcome
-    return outcome.patches / taken
-
-
-def flop_of(card: Path) -> float:
-    """Floating-point operations of one patch, as PyTorch counts them."""
-    encoder = load_encoder(str(card), "cpu")
-    with FlopCounterMode(display=False) as counter:
-        encoder.module(torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8))
-    return float(counter.get_total_flops())
-
-
-def peak_flop(asked: float | None) -> float | None:
-    """The GPU's dense bf16 FLOP/s; None where it is not known."""
-    name = torch.cuda.get_device_name()
-    found = asked or next((peak for key, peak in PEAKS.items() if key in name), None)
-    return found and found * 1e12
-
-
-def measure(subject: Subject, slide: Path, given: argparse.Namespace) -> dict[str, Any]:
+def measure(subject: Subject, slides: list[Path], given: argparse.Namespace) -> dict[str, Any]:
+    inputs = [Input(f"slide-{n}", str(slide)) for n, slide in enumerate(slides)]
     with tempfile.TemporaryDirectory() as folder:
         card = write_card(subject, Path(folder))
-        speeds: dict[str, list[float]] = {"own": [], "run": []}
+        config = RunConfig(str(card), PatchSpec(SIDE, given.mpp), precision=subject.precision)
+        means = Execution(batch_size=given.batch_size, device=subject.device, readers=given.readers)
+        start = time.perf_counter()
+        embedder = cached_embedder(config.encoder, subject.device, subject.precision)
+        loading = time.perf_counter() - start
+        own, runs = [own_speed(subject, embedder, given)], []
         for _ in range(given.repeats):
-            speeds["own"].append(own_speed(subject, card, given))
-            speeds["run"].append(run_speed(subject, card, slide, given))
-        flop = flop_of(card)
-    own, run = (statistics.median(speeds[way]) for way in ("own", "run"))
-    told = {"device": subject.device, "precision": subject.precision, "own": own, "run": run}
-    told |= {"ratio": run / own, "all": speeds}
-    peak = peak_flop(given.peak) if subject.device == "cuda" else None
-    return told | ({"mfu": own * flop / peak} if peak else {})
+            runs.append(measured_run(inputs, config, means))
+            own.append(own_speed(subject, embedder, given))
+        flop = vit_flop(embedder.network.trunk, SIDE)  # type: ignore[arg-type]
+    told = {"device": subject.device, "precision": subject.precision, "seconds_to_load": loading}
+    told |= compared(own, runs) | {"threads": torch.get_num_threads(), "gflop_per_patch": flop / 1e9}
+    peak = peak_tflop(given.peak) if subject.device == "cuda" else None
+    return told | ({"mfu": utilisation(told["own"], flop, peak)} if peak else {})
+
+
+def compared(own: list[float], runs: list[Measured]) -> dict[str, Any]:
+    """Medians; a run's ratio is to the mean of the encoder's own speed before it and after it."""
+    beside = [(before + after) / 2 for before, after in itertools.pairwise(own)]
+    whole = [run.patches / run.seconds / alone for run, alone in zip(runs, beside, strict=True)]
+    working = [run.patches / run.working / alone for run, alone in zip(runs, beside, strict=True)]
+    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+    return {
+        "patches": runs[0].patches,
+        "own": statistics.median(own),
+        "run": statistics.median(run.patches / run.seconds for run in runs),
+        "ratio": statistics.median(whole),
+        "ratio_without_start": statistics.median(working),
+        "start_seconds": statistics.median(run.stages.get(START, 0.0) for run in runs),
+        "ratios": whole,
+        "shares": middle.shares(),
+    }
+
+
+def peak_tflop(asked: float | None) -> float | None:
+    """The GPU's dense bf16 TFLOP/s; None where it is not known."""
+    name = torch.cuda.get_device_name()
+    return asked or next((peak for key, peak in PEAKS.items() if key in name), None)
+
+
+def show(name: str, told: dict[str, Any]) -> None:
+    used = f", {told['mfu']:.0%} of the device's FLOP/s" if "mfu" in told else ""
+    shares = ", ".join(f"{stage} {share:.1%}" for stage, share in told["shares"].items())
+    print(f"{name} on {told['device']}, {told['precision']}, {told['threads']} threads of torch:")
+    print(f"  {told['own']:.1f} patches/s by itself{used}; loaded in {told['seconds_to_load']:.1f} s")
+    print(f"  {told['run']:.1f} in a whole run of {told['patches']} patches: {told['ratio']:.3f} of it;")
+    print(
+        f"  {told['ratio_without_start']:.3f} but for the {told['start_seconds']:.1f} s its readers start in"
+    )
+    print(f"  of the run: {shares}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("slide", nargs="?", type=Path)
+    parser.add_argument("slides", nargs="*", type=Path)
     parser.add_argument("--mpp", type=float, default=1.0)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of the encoder by itself, at a time")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
     parser.add_argument("--peak", type=float)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    subjects = ON_GPU if torch.cuda.is_available() else ON_CPU
     with tempfile.TemporaryDirectory() as scratch:
-        slide = given.slide or write_tissue(Path(scratch, "slide.tiff"), 8000)
-        found = {subject.architecture: measure(subject, slide, given) for subject in subjects}
+        slides = given.slides or [write_tissue(Path(scratch, "slide.tiff"), 8000)]
+        found = {s.architecture: measure(s, slides, given) for s in subjects(given.precision)}
     if given.json:
         print(json.dumps(found))
         return
-    if subjects is ON_CPU:
+    if not torch.cuda.is_available():
         print("There is no GPU here: the CPU only, and no model FLOP utilisation.")
     for name, told in found.items():
-        used = f", {told['mfu']:.0%} of the device's FLOP/s" if "mfu" in told else ""
-        print(
-            f"{name} on {told['device']}, {told['precision']}: {told['own']:.1f} patches/s by itself{used},"
-        )
-        print(f"  {told['run']:.1f} in a whole run: {told['ratio']:.3f} of it")
+        show(name, told)
 
 
 if __name__ == "__main__":

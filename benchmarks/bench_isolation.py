@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import slides
-from bench_pipeline import Measured, measure
+from timing import Measured, measured_run
 
 from slidestream.cohort import process
-from slidestream.cohort.config import Execution
+from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import Input
 
 START = "start of readers"
@@ -51,7 +51,7 @@ class Turn:
 
 def take_turn(inputs: list[Input], encoder: str, way: str) -> Turn:
     before = sum(os.times()[:4])
-    run = measure(inputs, encoder, WAYS[way])
+    run = measured_run(inputs, RunConfig(encoder), WAYS[way])
     return Turn(run, sum(os.times()[:4]) - before)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import torchstain
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from timing import best
 
 from slidestream.stain.fitting import fit
 from slidestream.stain.reference import STAINS, reference
@@ -50,17 +50,6 @@ def patches_of(picture: Pixels, count: int) -> Pixels:
     height, width = picture.shape[:2]
     corners = [(y, x) for y in range(0, height - SIDE + 1, 56) for x in range(0, width - SIDE + 1, 56)]
     return np.stack([picture[y : y + SIDE, x : x + SIDE] for y, x in (corners * count)[:count]])
-
-
-def best(work: Callable[[], object], passes: int) -> float:
-    """Seconds of the fastest pass, after one to warm up."""
-    work()
-    times = []
-    for _ in range(passes):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def torchstain_seconds(patches: Pixels, passes: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ import numpy as np
 from skimage.color import rgb2hsv
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import closing, disk, opening, remove_small_holes, remove_small_objects
+from timing import best
 
 from slidestream.tiling.annotations import tissue_annotations
 from slidestream.tiling.focus import blur_um
@@ -38,28 +39,24 @@ def main() -> None:
     rgb, spacing = of_slide(asked.slide) if asked.slide else drawn()
     whole = np.ones(rgb.shape[:2], bool)
     print(f"{rgb.shape[1]} x {rgb.shape[0]} px at {spacing:.1f} µm")
-    plain = best("scikit-image, plain", lambda: reference(rgb, spacing))
+    plain = told("scikit-image, plain", lambda: reference(rgb, spacing))
     for name in SEGMENTERS:
         if name != "dark":
-            found = best(f"tissue step, {name}", lambda n=name: segment(fresh(rgb, spacing), TissueSpec(n)))
+            found = told(f"tissue step, {name}", lambda n=name: segment(fresh(rgb, spacing), TissueSpec(n)))
             print(f"{'':4}{plain / found:.2f} times the plain way's speed")
-    best("of which ink", lambda: find_ink(fresh(rgb, spacing)))
+    told("of which ink", lambda: find_ink(fresh(rgb, spacing)))
     mask = segment(Picture(rgb, whole, spacing), TissueSpec()).mask
-    best("mask to polygons", lambda: tissue_annotations(mask, (100_000, 200_000)))
+    told("mask to polygons", lambda: tissue_annotations(mask, (100_000, 200_000)))
     patches = np.random.default_rng(0).integers(0, 256, (32, 224, 224, 3)).astype(np.uint8)
-    seconds = best("focus of 32 patches of 224 px", lambda: blur_um(patches, 0.5))
+    seconds = told("focus of 32 patches of 224 px", lambda: blur_um(patches, 0.5))
     print(f"{'':4}{len(patches) / seconds:.0f} patches/s on one core")
 
 
-def best(what: str, job: Callable[[], Any]) -> float:
+def told(what: str, job: Callable[[], Any]) -> float:
     """Print and return the best time of a job."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        job()
-        seconds.append(time.perf_counter() - start)
-    print(f"{what:<32}{min(seconds) * 1000:8.1f} ms")
-    return min(seconds)
+    seconds = best(job, REPEATS)
+    print(f"{what:<32}{seconds * 1000:8.1f} ms")
+    return seconds
 
 
 def fresh(rgb: np.ndarray, spacing: float) -> Picture:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +22,7 @@ from scipy.signal import oaconvolve
 from skimage.color import rgb2hed
 from skimage.feature import blob_dog, graycomatrix, local_binary_pattern
 from skimage.filters import gabor_kernel
+from timing import best
 
 from slidestream.features.texture import CARD, Texture
 
@@ -56,13 +56,7 @@ def reference(rgb: NDArray[np.uint8]) -> float:
 
 def patches_per_second(work: Callable[[], object], patches: int, passes: int) -> float:
     """Best of `passes`, after one pass to warm up."""
-    work()
-    times = []
-    for _ in range(passes):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return patches / min(times)
+    return patches / best(work, passes)
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -27,12 +28,11 @@ from .reading import Feed, Prepared, read_here, resume_of, stain_attributes
 from .regions import tissue_attributes
 
 if TYPE_CHECKING:
+    from ..features.device import Given
+    from ..features.embedder import Embedder
     from ..stain.table import ColourTable
 
 __all__ = ["FAILED", "Job", "OnPatches", "Outcome", "open_source", "process"]
-
-Embed = Callable[[NDArray[np.uint8], "ColourTable | None"], NDArray[np.float32]]
-"""Patches uint8 (B, H, W, 3), in new colours if there is a table, to embeddings float32 (B, dim)."""
 
 OnPatches = Callable[[int, int], None]
 """Called with the patches done so far and the patches in all."""
@@ -84,7 +84,7 @@ class Share:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.card = card_of(job.config.encoder)
-        self.embed = _embedder(job) if self.card.dim else _no_embeddings
+        self.embedder = _embedder(job) if self.card.dim else NoEmbeddings()
         self.outcome: Outcome | None = None
         self._writing: Generator[None, PatchBatch | None, Outcome] | None = None
 
@@ -145,14 +145,15 @@ def _written(share: Share, prepared: Prepared) -> Generator[None, PatchBatch | N
     job, place = share.job, store_path(share.job.run, share.job.input.slide_id)
     with StoreWriter(place, prepared.fixed, share.card.dim, resume_of(job, prepared)) as writer:
         colours = _new_colours(job, prepared) if share.card.dim else None
-        row = prepared.first
+        row, left = prepared.first, writer.rows_done
+        begun: deque[tuple[NDArray[np.uint8], Given]] = deque()
         while (batch := (yield)) is not None:
             row += len(batch.status)
-            if row <= writer.rows_done:  # read again for another encoder
+            if row <= left:  # read again for another encoder
                 continue
-            embedded = share.embed(_readable(batch), colours)
-            with uninterrupted():
-                writer.append(batch.status, embedded)
+            begun.append((batch.status, share.embedder.begin(_readable(batch), colours)))
+            _append(writer, begun, share.embedder.ahead)
+        _append(writer, begun, 0)
         status = writer.status_so_far()
         _check_readable(status, job.config.max_unreadable)
         with uninterrupted():
@@ -160,12 +161,21 @@ def _written(share: Share, prepared: Prepared) -> Generator[None, PatchBatch | N
     return stored(job.input.slide_id, status, prepared.grid.origins)
 
 
-def _embedder(job: Job) -> Embed:
+def _append(writer: StoreWriter, begun: deque[tuple[NDArray[np.uint8], Given]], ahead: int) -> None:
+    """Write the batches that were begun, the oldest first; so many may go on being computed."""
+    while len(begun) > ahead:
+        status, given = begun.popleft()
+        embedded = given()
+        with uninterrupted():
+            writer.append(status, embedded)
+
+
+def _embedder(job: Job) -> Embedder:
     return cached_embedder(job.config.encoder, job.execution.device, job.config.precision)
 
 
 @functools.lru_cache(maxsize=16)
-def cached_embedder(name: str, device: str, precision: str = "fp32") -> Embed:
+def cached_embedder(name: str, device: str, precision: str = "fp32") -> Embedder:
     """The encoder with what it learns of the device's memory, once per process."""
     from ..features.embedder import Embedder
     from ..features.encoder import load_encoder, resolve_device
@@ -183,8 +193,14 @@ def _new_colours(job: Job, prepared: Prepared) -> ColourTable | None:
     return colour_table(prepared.stain, asked.target)
 
 
-def _no_embeddings(pixels: NDArray[np.uint8], _: ColourTable | None) -> NDArray[np.float32]:
-    return np.empty((len(pixels), 0), np.float32)
+class NoEmbeddings:
+    """In the place of an embedder, for encoders that only have patches read."""
+
+    ahead = 0
+
+    def begin(self, pixels: NDArray[np.uint8], _: ColourTable | None) -> Given:
+        rows = len(pixels)
+        return lambda: np.empty((rows, 0), np.float32)
 
 
 def _readable(batch: PatchBatch) -> NDArray[np.uint8]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tiling.stream import PatchBatch, Reading
 from .child import Child, context, may_have_children
@@ -50,11 +51,16 @@ class Readers:
         self._waiting = filter(wanted, jobs)
         count = min(jobs[0].execution.readers, len(jobs))
         self._readers = [Reader(jobs[0].execution, _largest_batch(jobs)) for _ in range(count)]
+        encodes = any(job.card is None or job.card.dim for job in jobs[0].members)
+        self._device = jobs[0].execution.device if encodes else "cpu"
+        self._pinned = ExitStack()
 
     def __enter__(self) -> Self:
         for reader in self._readers:
             self._hand_over(reader)
             reader.wake()
+        if self._device != "cpu":
+            self._pin()
         return self
 
     def __exit__(
@@ -62,6 +68,7 @@ class Readers:
     ) -> None:
         for reader in self._readers:
             reader.stop()
+        self._pinned.close()
 
     def feeds(self) -> Iterator[JobFeed]:
         """The jobs in order, each to be taken before the next is asked for."""
@@ -72,6 +79,14 @@ class Readers:
             if reader.oldest is None:
                 return
             yield reader.oldest, reader.feed()
+
+    def _pin(self) -> None:
+        """Let a GPU take batches from the rings itself; the readers are starting meanwhile."""
+        from ..features.device import pinned
+        from ..features.encoder import resolve_device
+
+        for reader in self._readers:
+            self._pinned.enter_context(pinned(reader.memory, resolve_device(self._device)))
 
     def _hand_over(self, reader: Reader) -> None:
         """Give a reader its next job before it has ended the last, so that it never waits for one."""
@@ -102,6 +117,11 @@ class Reader:
         self._child = Child(execution, serve, self._ring)
         self._jobs: deque[Job] = deque()
         self._ended = False
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """Of its ring, uint8 (bytes,)."""
+        return self._ring.whole()
 
     @property
     def oldest(self) -> Job | None:

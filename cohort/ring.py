@@ -41,3 +41,7 @@ class Ring:
         size = rows * side * side * 3
         flat = np.frombuffer(self._memory, np.uint8, size, slot * self._slot_bytes)
         return flat.reshape(rows, side, side, 3)
+
+    def whole(self) -> NDArray[np.uint8]:
+        """A view of all slots, uint8 (slots * slot_bytes,)."""
+        return np.frombuffer(self._memory, np.uint8)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ..errors import EnvironmentProblem
 from ..stain.table import ColourTable
+from .device import Device, Given, device_of
 from .encoder import Encoder
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+ON_CPU = 16
+"""Patches at once on a processor: what a network makes of more of them leaves its cache, and takes longer."""
 
 
 class Embedder:
@@ -23,43 +28,79 @@ class Embedder:
         device: a torch device.
         precision: "fp32", or "bf16" or "fp16" for what of the network can be computed so; embeddings and
             preprocessing are float32 in any case.
+        transfers: how pixels come to the device; by default as is usual for it.
     """
 
-    def __init__(self, encoder: Encoder, device: str, precision: str = "fp32") -> None:
+    def __init__(
+        self, encoder: Encoder, device: str, precision: str = "fp32", transfers: Device | None = None
+    ) -> None:
         self._encoder = encoder
         self._device = device
         self._precision = precision
-        self._at_once: int | None = None
+        self._transfers = transfers or device_of(device)
+        network = bool(encoder.card.architecture)
+        self._at_once = ON_CPU if network and torch.device(device).type == "cpu" else 0
+
+    @property
+    def network(self) -> nn.Module:
+        """The encoder's module."""
+        return self._encoder.module
+
+    @property
+    def at_once(self) -> int:
+        """How many patches are computed together, as far as is known; 0 for as many as a batch has."""
+        return self._at_once
+
+    @property
+    def ahead(self) -> int:
+        """How many batches may be begun before the first of them is asked for."""
+        return self._transfers.ahead
 
     def __call__(self, pixels: NDArray[np.uint8], colours: ColourTable | None = None) -> NDArray[np.float32]:
         """Embeddings float32 (B, dim) of patches uint8 (B, H, W, 3), in new colours if there is a table.
 
-        Where the device's memory is too small for the batch, it is halved until it fits, and the size
-        that fitted is remembered.
+        Raises:
+            EnvironmentProblem: not even one patch fits.
+        """
+        return self.begin(pixels, colours)()
+
+    def begin(self, pixels: NDArray[np.uint8], colours: ColourTable | None = None) -> Given:
+        """Begin with patches as in a call; the embeddings are waited for where they are asked for.
+
+        The pixels are copied to the device, and nowhere else; their memory is free when this returns. Where
+        the device's is too small for the batch, it is halved until it fits, and the size that fitted is
+        remembered.
 
         Raises:
             EnvironmentProblem: not even one patch fits.
         """
+        parts = list(self._parts(pixels, colours))
+
+        def given() -> NDArray[np.float32]:
+            if len(parts) == 1:
+                return parts[0]()
+            none = np.empty((0, self._encoder.card.dim), np.float32)
+            return np.concatenate([none, *(part() for part in parts)])
+
+        return given
+
+    def on_device(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings (B, dim), on the device, of patches uint8 (B, H, W, 3) that lie there; all at once."""
+        with self._autocast():
+            return self._encoder(pixels.permute(0, 3, 1, 2))
+
+    def _parts(self, pixels: NDArray[np.uint8], colours: ColourTable | None) -> Iterator[Given]:
         done = 0
-        parts = [np.empty((0, self._encoder.card.dim), np.float32)]
         while done < len(pixels):
             part = pixels[done : done + (self._at_once or len(pixels))]
             try:
-                parts.append(self._embed(part, colours))
+                moved = self._transfers.upload(part)
+                given = self._transfers.fetch(self.on_device(colours(moved) if colours else moved))
             except torch.OutOfMemoryError as error:
                 self._halve(len(part), error)
                 continue
+            yield given
             done += len(part)
-        return np.concatenate(parts)
-
-    def _embed(self, pixels: NDArray[np.uint8], colours: ColourTable | None) -> NDArray[np.float32]:
-        """The pixels are copied to the device, and nowhere else."""
-        on_device = torch.from_numpy(pixels).to(self._device)
-        if colours:
-            on_device = colours(on_device)
-        with self._autocast():
-            embedded: NDArray[np.float32] = self._encoder(on_device.permute(0, 3, 1, 2)).cpu().numpy()
-        return embedded
 
     def _autocast(self) -> AbstractContextManager[None]:
         kind = torch.device(self._device).type
@@ -72,5 +113,4 @@ class Embedder:
                 "End what else uses the device, or use --device cpu.",
             ) from error
         self._at_once = size // 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._transfers.free()

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .bags import Bags
 from .cache import LoadBag
-from .heads import Criterion, Head
+from .heads import Criterion, Head, HeadOutput
 from .imbalance import balanced_criterion
 from .imbalance import class_shares as shares_of
 from .joint import Joint
 from .outcomes import Outcome
 from .precision import stepping
-from .prefetch import Prefetch
 from .registry import build_head, head_for
+from .schedule import schedule_of
 from .spec import TrainSpec
 from .standardise import Moments
+from .steps import Case, Step, known_of_each, training_steps, whole_bags
 from .tasks import ClassTask
 
 
@@ -33,6 +33,7 @@ class EpochReport:
     Attributes:
         fold, epoch: counted from 0.
         train_loss, validation_loss: means.
+        lr: learning rate of the epoch.
         seconds: that the passes over the training and the validation slides took.
         waited: of these, those in which the next bags were not there yet.
         folds: how many are trained in all.
@@ -42,14 +43,13 @@ class EpochReport:
     epoch: int
     train_loss: float
     validation_loss: float
+    lr: float
     seconds: float
     waited: float
     folds: int
 
 
 Progress = Callable[[EpochReport], None]
-Case = tuple[str, int | tuple[float, ...]]
-"""A slide, and what is known of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | 
         head = _fresh_head(job, spec)
         _descend(head.to(spec.device), job, load, spec, progress)
         if isinstance(head.task, Joint):
-            head.task.settle(*_said(head, _whole(job.train, load)))
+            head.task.settle(*_said(head, whole_bags(job.train, load)))
     return head.cpu().eval()
 
 
@@ -103,18 +103,13 @@ def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
     head = head_for(spec, dim, job.outcomes) if job.outcomes else build_head(spec, dim, job.classes)
     head.standardise.fit(job.moments)
     if isinstance(head.task, Joint):
-        head.task.prepare(_known(job.train))
+        head.task.prepare(known_of_each(job.train))
     return head
-
-
-def _known(cases: Sequence[Case]) -> torch.Tensor:
-    """(S,) class indices, or (S, W) of several targets."""
-    return torch.tensor([known for _, known in cases])
 
 
 def _criterion(head: Head, job: FoldJob, spec: TrainSpec) -> Criterion:
     if isinstance(head.task, Joint):
-        return head.task.learn(_known(job.train).to(spec.device), spec.imbalance)
+        return head.task.learn(known_of_each(job.train).to(spec.device), spec.imbalance)
     assert isinstance(head.task, ClassTask)
     return balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
 
@@ -133,28 +128,25 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
+    schedule = schedule_of(optimiser, spec)
     criterion = _criterion(head, job, spec)
     draw = torch.Generator().manual_seed(job.seed)
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
-        start, steps = time.perf_counter(), _steps(job.train, load, spec, draw)
+        start, steps = time.perf_counter(), training_steps(job.train, load, spec, draw)
+        lr = float(schedule.get_last_lr()[0])
         train_loss = train_epoch(head, steps, Descent(criterion, optimiser, spec))
         schedule.step()
-        whole = _whole(job.validation, load)
+        whole = whole_bags(job.validation, load)
         loss = _loss(head, whole, criterion)
         if progress:
             seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
-            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited, job.folds))
+            progress(EpochReport(job.fold, epoch, train_loss, loss, lr, seconds, waited, job.folds))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
         elif epoch - best_epoch >= spec.patience:
             break
     head.load_state_dict(best_state)
-
-
-Step = tuple[Bags, torch.Tensor]
-"""Some bags and their targets (B,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +162,9 @@ def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
     """One pass over the steps, each an optimiser step; the mean of their losses."""
     head.train()
     losses: list[float] = []
-    for bags, targets in steps:
+    for step in steps:
         with stepping(descent.spec, head):
-            loss = head.loss(head(bags.to(descent.spec.device)), targets, descent.criterion)
+            loss = _step_loss(head, head(step.bags.to(descent.spec.device)), step, descent.criterion)
         descent.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), descent.spec.max_grad_norm)
@@ -181,31 +173,17 @@ def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
     return sum(losses) / len(losses)
 
 
-def _steps(
-    slides: Sequence[Case], load: LoadBag, spec: TrainSpec, draw: torch.Generator
-) -> Prefetch[torch.Tensor, Step]:
-    """The slides in random order, a few ragged bags at a time, read while the step before is taken.
-
-    Random numbers come from a generator of their own: dropout draws at the same time in another thread.
-    """
-
-    def step(numbers: torch.Tensor) -> Step:
-        chosen = [slides[number] for number in numbers.tolist()]
-        bags = Bags.of([load(slide).sample(spec.bag_size, draw) for slide, _ in chosen])
-        return bags, _known(chosen).to(spec.device)
-
-    order = torch.randperm(len(slides), generator=draw)
-    return Prefetch(step, torch.split(order, spec.bags_per_step))
-
-
-def _whole(slides: Sequence[Case], load: LoadBag) -> Prefetch[Case, Step]:
-    """Every slide alone, with all its patches."""
-    return Prefetch(lambda case: (load(case[0]), _known([case])), slides)
+def _step_loss(head: Head, output: HeadOutput, step: Step, criterion: Criterion) -> torch.Tensor:
+    """The loss of the targets, or of both targets of mixed bags."""
+    loss = head.loss(output, step.targets, criterion)
+    if step.others is None:
+        return loss
+    return step.share * loss + (1 - step.share) * head.loss(output, step.others, criterion)
 
 
 def validation_loss(head: Head, slides: Sequence[Case], load: LoadBag, criterion: Criterion) -> float:
     """Of all slides together, each bag whole and alone, weighted as the criterion weighs classes."""
-    return _loss(head, _whole(slides, load), criterion)
+    return _loss(head, whole_bags(slides, load), criterion)
 
 
 @torch.inference_mode()
@@ -218,11 +196,11 @@ def _said(head: Head, steps: Iterable[Step]) -> tuple[torch.Tensor, torch.Tensor
     """Logits (S, C) of all slides, and what is known of them."""
     head.eval()
     device = head.standardise.mean.device
-    answers = [(head(bags.to(device)).logits, known.to(device)) for bags, known in steps]
+    answers = [(head(step.bags.to(device)).logits, step.targets.to(device)) for step in steps]
     logits, known = (torch.cat(parts) for parts in zip(*answers, strict=True))
     return logits, known
 
 
 def class_shares(job: FoldJob) -> torch.Tensor:
     """(C,) float32, the share of the training slides that is of each class."""
-    return shares_of(_known(job.train), job.classes)
+    return shares_of(known_of_each(job.train), job.classes)

@@ -22,6 +22,9 @@ from ..spec import differences
 from .bags import bag_from_store
 from .contract import EmbeddingContract, require_equal
 
+ROUNDED = 1.0
+"""Px by which the distance of two rounded corners may fall short."""
+
 
 class Mean(nn.Module):
     """The mean over all patches: the baseline that any other must beat."""
@@ -100,6 +103,16 @@ def require_fit(slide: SlideCard, found: EmbeddingContract, where: str) -> None:
         )
 
 
+def places_of(coords: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
+    """Column and row (N, 2), in patches, of corners (N, 2) in px, of patches as large as `extent` (2,) px.
+
+    Corners are rounded to whole px, so that one may lie a little before the place it stands for.
+    """
+    first = coords.amin(0)
+    cells = [((corners + ROUNDED) / extent).floor() for corners in (first, coords - first)]
+    return cells[0] + cells[1]
+
+
 def encode_slide(encoder: SlideEncoder, store: Store) -> NDArray[np.float32]:
     """The embedding (dim,) of one slide, from its patches with status 0.
 
@@ -111,7 +124,7 @@ def encode_slide(encoder: SlideEncoder, store: Store) -> NDArray[np.float32]:
     require_fit(encoder.card, found, f"Slide {store.slide_id}")
     bag = bag_from_store(store).to(encoder.device)
     extent = torch.tensor(store.attributes["extent"][:2], device=encoder.device)
-    places = (bag.coords[:, :2] / extent).floor()
+    places = places_of(bag.coords[:, :2], extent)
     with torch.inference_mode():
         embedded: NDArray[np.float32] = encoder.module(bag.features.float(), places).cpu().numpy()
     return embedded

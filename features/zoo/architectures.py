@@ -20,7 +20,9 @@ from ..card import EncoderCard
 from .conch import Conch
 from .ctranspath import build_ctranspath
 from .longnet import LongNet
+from .perceiver import Perceiver
 from .resnet import ResNetLayer3
+from .titan import Titan
 
 Builder = Callable[..., nn.Module]
 
@@ -28,7 +30,9 @@ ARCHITECTURES: dict[str, Builder] = {
     "conch-v1.5": Conch,
     "ctranspath": build_ctranspath,
     "longnet": LongNet,
+    "perceiver": Perceiver,
     "resnet50-layer3": ResNetLayer3,
+    "titan": Titan,
 }
 LAYERS = {"swiglu_packed": layers.SwiGLUPacked, "swiglu": layers.SwiGLU, "mlp": layers.Mlp}
 """What `mlp_layer` may name in a card, which holds plain values only."""

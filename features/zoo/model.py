@@ -48,4 +48,5 @@ def load_model(card: EncoderCard, weights: Path) -> Model:
     if any(t.is_meta for t in trunk.buffers()):
         # Tables that are computed when a network is built, and that no file holds.
         trunk = fill(build_with_values(card), weights, card)
-    return Model(card, trunk.requires_grad_(False)).eval()
+    # Pixels come channels-last, as they are read; convolutions with such weights take them as they are.
+    return Model(card, trunk.requires_grad_(False)).eval().to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...errors import UsageError
+from ...errors import EnvironmentProblem, UsageError
 from .resnet import ResNetLayer3
 
 Tensors = dict[str, torch.Tensor]
@@ -111,11 +111,64 @@ def from_longnet(tensors: Tensors, _: nn.Module) -> Tensors:
     return {name: t for name, t in tensors.items() if name != "pos_embed"}
 
 
+def from_titan(tensors: Tensors, _: nn.Module) -> Tensors:
+    """TITAN's vision tower. What only its text tower and its captions need is left out."""
+    tower = "vision_encoder."
+    others = tuple(f"{tower}{name}" for name in ("attn_pool.", "proj"))
+    kept = {name: t for name, t in tensors.items() if not name.startswith(("text_encoder.", *others))}
+    return {
+        name.removeprefix(tower).replace("blocks.modules_list.", "blocks."): t for name, t in kept.items()
+    }
+
+
+# PRISM's names of its Perceiver, and ours. Layers that share weights become one.
+_PERCEIVER = (
+    (r"^image_resampler\.(perceiver\.)?", ""),
+    (r"^layers\.0\.xattn\.", "first."),
+    (r"^layers\.\d+\.xattn\.", "later."),
+    (r"^layers\.\d+\.tf\.(\d+)\.", r"among.\1."),
+    (r"^(first|later)\.xattn\.", r"\1."),
+    (r"\.mhsa\.mha\.in_proj_weight$", ".qkv.weight"),
+    (r"\.mhsa\.mha\.out_proj\.", ".out."),
+    (r"\.mhsa\.norm\.", ".norm."),
+    (r"\.ff\.net\.0\.", ".ff.widen."),
+    (r"\.ff\.net\.2\.", ".ff.narrow."),
+)
+_NOT_OF_THE_SLIDE = (
+    "text_decoder.",
+    "img_to_latents.",
+    "text_to_latents.",
+    "temperature",
+    "image_resampler.img_norm.",
+)
+
+
+def from_prism(tensors: Tensors, _: nn.Module) -> Tensors:
+    """PRISM's slide encoder; its text decoder and the heads of its training are left out.
+
+    Weights that layers share may be in the file once, under the name of any of them, or under all.
+
+    Raises:
+        EnvironmentProblem: layers that should share weights do not.
+    """
+    renamed: Tensors = {}
+    for name, tensor in tensors.items():
+        if name.startswith(_NOT_OF_THE_SLIDE):
+            continue
+        for pattern, ours in _PERCEIVER:
+            name = re.sub(pattern, ours, name)  # noqa: PLW2901 - each rule works on what the last one left
+        if not torch.equal(renamed.setdefault(name, tensor), tensor):
+            raise EnvironmentProblem(f"The layers of {name} do not share their weights.", "Check the file.")
+    return renamed
+
+
 SCHEMES: dict[str, Callable[[Tensors, nn.Module], Tensors]] = {
     "": as_they_are,
     "transformers": from_transformers,
     "ctranspath": from_ctranspath,
     "longnet": from_longnet,
+    "prism": from_prism,
+    "titan": from_titan,
 }
 
 

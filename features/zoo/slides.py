@@ -48,4 +48,48 @@ GIGAPATH = SlideCard(
     needs="gigapath",
 )
 
-SLIDE_ENCODERS = {slide.card.name: slide for slide in (MEAN, GIGAPATH)}
+TITAN = SlideCard(
+    EncoderCard(
+        name="titan",
+        source="hf:MahmoodLab/TITAN",
+        revision="",
+        sha256="",
+        licence="CC-BY-NC-ND-4.0",
+        gated=True,
+        dim=768,
+        input_px=0,
+        pooling="model",
+        patch_px=512,
+        spacings=(0.5,),
+        file="model.safetensors",
+        architecture="titan",
+        keys="titan",
+        facts="Ding et al. 2024; sizes as in the published configuration, names of tensors as in public "
+        "copies of the authors' code; the published file was not opened.",
+    ),
+    needs="conch-v1.5",
+)
+PRISM = SlideCard(
+    EncoderCard(
+        name="prism",
+        source="hf:paige-ai/Prism",
+        revision="",
+        sha256="",
+        licence="CC-BY-NC-ND-4.0",
+        gated=True,
+        dim=1280,
+        input_px=0,
+        pooling="cls",
+        prefix_tokens=1,
+        patch_px=224,
+        spacings=(0.5,),
+        file="model.safetensors",
+        architecture="perceiver",
+        keys="prism",
+        facts="Shaikovski et al. 2024; sizes are the defaults of the authors' configuration, names of "
+        "tensors as in public copies of their code; the published file was not opened.",
+    ),
+    needs="virchow",
+)
+
+SLIDE_ENCODERS = {slide.card.name: slide for slide in (MEAN, GIGAPATH, TITAN, PRISM)}

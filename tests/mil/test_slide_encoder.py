@@ -189,8 +189,8 @@ def test_slides_of_different_embeddings_never_mix(giga: Callable[..., Path], tmp
 
 
 def test_an_unknown_one() -> None:
-    with pytest.raises(UsageError, match="mean, gigapath-slide"):
-        load_slide_encoder("titan")
+    with pytest.raises(UsageError, match="mean, gigapath-slide, titan, prism"):
+        load_slide_encoder("chief")
 
 
 def test_the_command(cli: Callable[..., Any], cohort: tuple[Path, Path], tmp_path: Path) -> None:
@@ -206,5 +206,6 @@ def test_the_command(cli: Callable[..., Any], cohort: tuple[Path, Path], tmp_pat
     refused = cli("pool", cohort[0], "-o", out, "--slide-encoder", "gigapath-slide")
     assert refused.code in (2, 5)
     listed = json.loads(cli("encoders", "--json").out)["slide_encoders"]
-    assert [(s["name"], s["needs"]) for s in listed] == [("mean", ""), ("gigapath-slide", "gigapath")]
+    needs = {"mean": "", "gigapath-slide": "gigapath", "titan": "conch-v1.5", "prism": "virchow"}
+    assert {s["name"]: s["needs"] for s in listed} == needs
     assert "slide_encoder.pth" in cli("encoders", "show", "gigapath-slide").out
