@@ -6,7 +6,6 @@ import torch
 
 from .joint import Joint
 from .outcome_tasks import Choice, Hazard, Part, YesNo
-from .survival import log_survival
 from .tasks import ClassTask, Task
 
 
@@ -28,8 +27,7 @@ def _of_part(part: Part, logits: torch.Tensor, label: int) -> torch.Tensor:
     if isinstance(part, Choice):
         return _of_class(part.task, logits, label)
     if isinstance(part, Hazard):
-        outlives = log_survival(logits)
-        return torch.log(-torch.expm1(outlives)) - outlives
+        return part.log_odds(logits)
     return logits[:, label if isinstance(part, YesNo) else 0]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch.nn.functional import mse_loss
+from torch.nn.functional import logsigmoid, mse_loss
 
 from .heads import Criterion
 from .imbalance import balanced_criterion, class_shares
-from .survival import baseline_hazard, cox_loss, hazard_loss, hazard_survival, interval_edges
+from .survival import baseline_hazard, cox_loss, hazard_loss, hazard_survival, interval_edges, life_table
 from .tasks import ClassTask, Corn, Task
 
 INTERVALS = 4
@@ -133,23 +133,35 @@ class Cox(Part):
 
 
 class Hazard(Part):
-    """The probability of an event in each of some intervals, where it is reached."""
+    """The probability of an event in each of some intervals, where it is reached.
+
+    A logit is the distance from the log-odds of all training slides: a head begins with what is true of all.
+    """
 
     times: torch.Tensor
     edges: torch.Tensor
+    base: torch.Tensor
 
     def __init__(self, times: tuple[float, ...]) -> None:
         super().__init__(INTERVALS)
         self.register_buffer("times", torch.tensor(times, dtype=torch.float64))
         self.register_buffer("edges", torch.arange(INTERVALS + 1, dtype=torch.float64))
+        self.register_buffer("base", torch.zeros(INTERVALS, dtype=torch.float64))
 
     def prepare(self, truth: torch.Tensor) -> None:
-        self.edges.copy_(interval_edges(truth[:, 0].double(), truth[:, 1] == 1, INTERVALS))
+        times, events = truth[:, 0].double(), truth[:, 1] == 1
+        self.edges.copy_(interval_edges(times, events, INTERVALS))
+        self.base.copy_(life_table(times, events, self.edges))
 
     def learn(self, _truth: torch.Tensor, _imbalance: str) -> Criterion:
         return lambda logits, values: hazard_loss(
-            logits, values[:, 0].double(), values[:, 1] == 1, self.edges
+            logits + self.base, values[:, 0].double(), values[:, 1] == 1, self.edges
         )
 
     def answer(self, logits: torch.Tensor) -> torch.Tensor:
-        return hazard_survival(logits.double(), self.edges, self.times)
+        return hazard_survival(logits.double() + self.base, self.edges, self.times)
+
+    def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B,) of an event before the last interval ends."""
+        outlives = logsigmoid(-logits.double() - self.base).sum(1)
+        return torch.log(-torch.expm1(outlives)) - outlives

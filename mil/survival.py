@@ -48,6 +48,19 @@ def interval_edges(times: torch.Tensor, events: torch.Tensor, intervals: int) ->
     return torch.cat([torch.zeros_like(edges[:1]), edges[1:]])
 
 
+def life_table(times: torch.Tensor, events: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+    """(K,) log-odds of an event in each interval of slides that reach it, of all slides together.
+
+    Half an event more and half a slide without one keep them finite.
+    """
+    died = torch.zeros(len(edges) - 1, dtype=times.dtype, device=times.device)
+    died.index_add_(0, _interval(times[events], edges), torch.ones_like(times[events]))
+    # Who dies in an interval was there for all of it, as in the loss.
+    there = _elapsed(times, edges)
+    there[events] = (there[events] > 0).to(there.dtype)
+    return torch.log(died + 0.5) - torch.log(there.sum(0) - died + 0.5)
+
+
 def hazard_loss(
     logits: torch.Tensor, times: torch.Tensor, events: torch.Tensor, edges: torch.Tensor
 ) -> torch.Tensor:
@@ -57,9 +70,8 @@ def hazard_loss(
     within an interval has survived it; here only the share of it that was seen, which is the same where
     censoring falls on the ends.
     """
-    last = edges.numel() - 2
-    interval = torch.searchsorted(edges[1:].contiguous(), times.contiguous()).clamp(max=last)
-    columns = torch.arange(last + 1, device=logits.device)
+    interval = _interval(times, edges)
+    columns = torch.arange(len(edges) - 1, device=logits.device)
     before = (columns < interval[:, None]).to(logits.dtype)
     survived = torch.where(events[:, None], before, _elapsed(times, edges).to(logits.dtype))
     ended = logsigmoid(logits).gather(1, interval[:, None])[:, 0] * events
@@ -72,11 +84,6 @@ def hazard_survival(logits: torch.Tensor, edges: torch.Tensor, at: torch.Tensor)
     Its logarithm falls evenly within an interval, and stays after the last.
     """
     return (logsigmoid(-logits) @ _elapsed(at, edges).to(logits.dtype).T).exp()
-
-
-def log_survival(logits: torch.Tensor) -> torch.Tensor:
-    """(S,) logarithm of the probability that all intervals pass without an event, of logits (S, K)."""
-    return logsigmoid(-logits).sum(1)
 
 
 def _risk_sets(risk: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,6 +105,11 @@ def _places(group: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         0, order, torch.arange(len(group), device=group.device) - starts[inverse]
     )
     return place, torch.empty_like(group).scatter_(0, order, sizes[inverse])
+
+
+def _interval(times: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+    """(S,) the interval in which each time lies, its end included; what lies beyond is in the last."""
+    return torch.searchsorted(edges[1:].contiguous(), times.contiguous()).clamp(max=len(edges) - 2)
 
 
 def _elapsed(times: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:

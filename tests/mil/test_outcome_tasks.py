@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from slidestream.mil.joint import Joint, build_part
 from slidestream.mil.outcomes import Outcome
 from slidestream.mil.spec import IMBALANCE
-from slidestream.mil.survival import cox_loss, hazard_loss
+from slidestream.mil.survival import cox_loss, hazard_loss, life_table
 from slidestream.mil.target import Target
 
 NAN = float("nan")
@@ -53,6 +53,7 @@ def test_the_loss_is_the_mean_over_targets_of_means_over_known_slides() -> None:
     scaled = StandardScaler().fit_transform(age)[:, 0]
     dead, back = (truth[rows[name]][:, slice(*SLICES[name])] for name in ("time", "relapse"))
     edges = torch.cat([torch.zeros(1), torch.quantile(back[back[:, 1] == 1, 0], torch.linspace(0, 1, 5))[1:]])
+    base = life_table(back[:, 0], back[:, 1] == 1, edges)
     labels = [
         binary_cross_entropy_with_logits(logits[seen, 4 + i], truth[seen, 2 + i])
         for i, seen in enumerate(~truth[:, 2:4].isnan().T)
@@ -62,7 +63,7 @@ def test_the_loss_is_the_mean_over_targets_of_means_over_known_slides() -> None:
         float(((logits[rows["age"], 3].numpy() - scaled) ** 2).mean()),
         torch.stack(labels).mean().item(),
         cox_loss(logits[rows["time"], 6], dead[:, 0], dead[:, 1] == 1).item(),
-        hazard_loss(logits[rows["relapse"], 7:], back[:, 0], back[:, 1] == 1, edges).item(),
+        hazard_loss(logits[rows["relapse"], 7:] + base, back[:, 0], back[:, 1] == 1, edges).item(),
     ]
     assert found.item() == pytest.approx(np.mean(expected), rel=1e-5)
 

@@ -15,6 +15,7 @@ from slidestream.mil.survival import (
     hazard_loss,
     hazard_survival,
     interval_edges,
+    life_table,
 )
 
 
@@ -128,6 +129,15 @@ def test_hazards_that_are_alike_for_all_are_learned_as_the_life_table() -> None:
     for k, end in enumerate([2.0, 4.0, 8.0]):
         share = (events & (times == end)).sum() / (times >= end).sum()
         assert torch.sigmoid(logits[k]).item() == pytest.approx(share.item(), abs=1e-4)
+
+
+def test_the_life_table_by_hand() -> None:
+    """Deaths at 1, 3 and 3, a slide lost at 5: the first interval has 1 of 4, the second 2 of 3, the last
+    none of the quarter that was seen of it."""
+    times, events = torch.tensor([1.0, 3.0, 3.0, 5.0]), torch.tensor([True, True, True, False])
+    found = life_table(times, events, EDGES)
+    expected = np.log([1.5 / 3.5, 2.5 / 1.5, 0.5 / 0.75])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
 
 
 def test_intervals_hold_as_many_events_each() -> None:
