@@ -10,17 +10,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import ModuleType
 from typing import Any
 
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
+from ..spawning import born_deaf, how_ended, main_left_out
 from .config import Execution
-from .interrupt import born_deaf
 
 START_SECONDS = 120.0
 """How long a child may take until it answers: it loads its libraries, on a slow disk perhaps."""
@@ -64,7 +63,7 @@ class Child:
         self._pipe, theirs = context.Pipe()
         memory = round(self._limits.memory_gb * 2**30)
         self._process = context.Process(target=self._serve, args=(theirs, memory, *self._given), daemon=True)
-        with born_deaf(), _main_left_out():
+        with born_deaf(), main_left_out():
             self._process.start()
         theirs.close()
         self._ready = False
@@ -116,7 +115,7 @@ class Child:
         assert self._process is not None
         self._process.join(5)
         return DecoderCrash(
-            f"Reading it ended the reader process ({_how(self._process.exitcode)}).",
+            f"Reading it ended the reader process ({how_ended(self._process.exitcode)}).",
             "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
         )
 
@@ -141,30 +140,8 @@ def talk_or_end(talk: Callable[[Connection], None], pipe: Connection) -> None:
         os._exit(1)
 
 
-@contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Processes started in this block do not run the main script again, as spawned ones do otherwise.
-
-    They would import all that it imports, torch most likely, and run it whole where it lacks the usual guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
 def _stalled(seconds: float) -> LimitExceeded:
     return LimitExceeded(
         f"Nothing of it could be read within {seconds:g} s.",
         "If the file is sound and the disk slow, raise --timeout.",
     )
-
-
-def _how(exit_code: int | None) -> str:
-    """ "SIGSEGV", "exit code 1"."""
-    if exit_code is not None and exit_code < 0:
-        with suppress(ValueError):
-            return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"

@@ -5,6 +5,7 @@ HEAD/
   fold-<k>.safetensors   weights of the head that never saw fold k; repeats count on
   known.safetensors      what the training slides look like, so that others are noticed
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
+  history.jsonl          losses and learning rate of every epoch
   metrics.json           metrics of the heads and of the linear probe, by fold and site, slides left out
 """
 
@@ -32,6 +33,7 @@ from .crossval import CrossValidation
 from .decision import decide
 from .familiarity import TrainingBags
 from .heads import Head
+from .history import Epoch, json_lines
 from .registry import build_head
 from .spec import TrainSpec
 
@@ -53,6 +55,7 @@ class Trained:
         members: of every bag, the content identities of its slides, by slide_id.
         left_out: slide_ids by reason: "without_label", "without_store", "without_patches", and of given
             splits "without_split".
+        history: every epoch of every fold.
     """
 
     result: CrossValidation
@@ -60,6 +63,7 @@ class Trained:
     spec: TrainSpec
     members: dict[str, dict[str, str]]
     left_out: dict[str, list[str]]
+    history: list[Epoch]
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -142,6 +146,7 @@ def write_head(folder: Path, trained: Trained) -> None:
         document = _document(trained, weights) | {"known": hashlib.sha256(known).hexdigest()}
         _write_json(beside / "head.json", document)
         _write_json(beside / "metrics.json", trained.metrics() | trained.tables())
+        (beside / "history.jsonl").write_text(json_lines(trained.history), encoding="utf-8")
         _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,26 @@ from ..errors import UsageError
 from ..features.layout import AnyPath
 from ..spec import json_digest
 from .artifact import Trained, require_new, write_head
-from .cache import BagCache, LoadBag
+from .cache import BagCache
+from .cases import Cases
 from .contract import EmbeddingContract, require_equal
-from .crossval import FitFolds, cross_validate
-from .fit import FoldJob, Progress, fit_head, restore_head
+from .crossval import cross_validate
+from .fit import Progress
+from .foreman import Foreman
 from .given import GivenSplit, named, plan_given, read_given
 from .graded import read_rows
-from .heads import Head
 from .labels import Labels, read_labels
 from .leaks import require_no_leak
-from .patients import each_alone, load_pooled, pool_patients
+from .patients import each_alone, pool_patients
 from .plan import Plan
 from .sites import site_of_patients
 from .source import BagSource, bag_source
 from .spec import TrainSpec
 from .splits import plan_folds
 from .unfinished import Unfinished
+
+AS_ALONE: dict[str, Any] = {"jobs": 1, "cache_gb": 0.0}
+"""Settings that no weight depends on: a run goes on with others."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,18 @@ def train(
     used, given = _given(used, spec, left_out)
     contract = _agree(used, source)
     identities = {slide: source.identity(slide) for slide in used.slides}
-    bags = BagCache(source.load, int(spec.cache_gb * 1e9))
+    bags = BagCache(source.load, int(spec.cache_gb * 1e9 / (spec.jobs + 1 if spec.jobs > 1 else 1)))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
-    cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    pooled, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    cases = Cases(run_dir, members)
     sites = _sites(used, labels_path, spec)
-    plan = plan_given(cases, given, spec.seed) if given else plan_folds(cases, spec, sites)
+    plan = plan_given(pooled, given, spec.seed) if given else plan_folds(pooled, spec, sites)
     unfinished = Unfinished(out_dir, _key(used, source, spec, plan))
-    load = load_pooled(members, bags)
-    result = cross_validate(plan, load, spec, _keeping(unfinished, load, spec, progress))
-    trained = Trained(result, contract, spec, _content(members, identities), left_out)
+    load, foreman = cases.of_slides(bags), Foreman(unfinished, cases, spec, progress)
+    result = cross_validate(plan, load, spec, lambda jobs: foreman.heads(jobs, load))
+    content = _content(members, identities)
+    trained = Trained(result, contract, spec, content, left_out, foreman.history.all())
     write_head(out_dir, trained)
     unfinished.remove()
     return TrainReport(out_dir, used.classes, trained.metrics() | trained.tables())
@@ -157,22 +163,13 @@ def _key(labels: Labels, source: BagSource, spec: TrainSpec, plan: Plan) -> str:
     of_bags = {slide: source.facts(slide) for slide in labels.slides}
     rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
     made_by = {"slidestream": __version__, "torch": torch.__version__}
-    facts = {"spec": spec.to_dict(), "labels": rows, "bags": of_bags, "plan": plan.facts()}
+    facts = {
+        "spec": replace(spec, **AS_ALONE).to_dict(),
+        "labels": rows,
+        "bags": of_bags,
+        "plan": plan.facts(),
+    }
     return json_digest(facts | {"made_by": made_by})
-
-
-def _keeping(unfinished: Unfinished, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> FitFolds:
-    """Trains folds and keeps each, or takes what an earlier run kept of it."""
-
-    def fit(job: FoldJob) -> Head:
-        kept = unfinished.weights(job.fold)
-        if kept is not None:
-            return restore_head(job, kept, spec)
-        head = fit_head(job, load, spec, progress)
-        unfinished.keep(job.fold, head)
-        return head
-
-    return lambda jobs: map(fit, jobs)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -80,6 +80,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_no_trace(cohort: tuple, t
     assert files == [
         *(f"fold-{k}.safetensors" for k in range(3)),
         "head.json",
+        "history.jsonl",
         "known.safetensors",
         "metrics.json",
         "predictions.csv",
