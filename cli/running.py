@@ -84,7 +84,7 @@ Stain = Annotated[
     str | None,
     typer.Option(
         metavar="METHOD",
-        help="Normalise H&E: macenko, vahadane, ruifrok or reinhard. [default: not at all]",
+        help="Normalise H&E: macenko, vahadane, ruifrok, reinhard or none. [default: as the encoder says]",
     ),
 ]
 StainTarget = Annotated[
