@@ -84,7 +84,7 @@ Stain = Annotated[
     str | None,
     typer.Option(
         metavar="METHOD",
-        help="Normalise H&E: macenko, vahadane, ruifrok or reinhard. [default: not at all]",
+        help="Normalise H&E: macenko, vahadane, ruifrok, reinhard or none. [default: as the encoder says]",
     ),
 ]
 StainTarget = Annotated[
@@ -282,7 +282,7 @@ def _report(run: Path, summary: Summary) -> None:
 
 
 def _row(step: Step) -> dict[str, Any]:
-    from ..cohort.naming import printable
+    from ..text import printable
 
     asked = step.input.to_dict() | {"path": printable(step.input.path)}
     same_as = step.twin.slide_id if step.twin else ""

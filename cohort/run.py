@@ -145,6 +145,11 @@ def require_same_patches(orders: Sequence[RunOrder]) -> None:
                 f"{first.encoder} and {other.encoder} take other patches: {'; '.join(lines)}.",
                 "Run the encoders one by one, or choose an --mpp and a --patch-size that all of them take.",
             )
+        if other.stain != first.stain:
+            raise UsageError(
+                f"{first.encoder} and {other.encoder} take patches in other stains.",
+                "Run the encoders one by one, or name a --stain for all of them, perhaps none.",
+            )
     if len(orders) > 1 and orders[0].dask:
         raise UsageError("On Dask each encoder is a run of its own.", "Give one --encoder at a time.")
 
