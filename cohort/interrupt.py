@@ -39,3 +39,8 @@ def born_deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def deaf() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent of this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
