@@ -13,7 +13,7 @@ from .asking import resolve_command
 from .options import (
     BatchSize,
     Dask,
-    Device,
+    Devices,
     Encoder,
     Inputs,
     Json,
@@ -152,7 +152,7 @@ def run(
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     batch_size: BatchSize = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     dask: Dask = "",
     config: Config = None,
     settings: Set = None,

@@ -20,6 +20,10 @@ from typing import Any
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
 from ..spawning import born_deaf, how_ended, main_left_out
 from .config import Execution
+<<<<<<< HEAD
+=======
+from .interrupt import born_deaf, deaf
+>>>>>>> encode
 
 START_SECONDS = 120.0
 """How long a child may take until it answers: it loads its libraries, on a slow disk perhaps."""
@@ -62,9 +66,13 @@ class Child:
         """Start it; what it is told is heard as soon as it listens."""
         self._pipe, theirs = context.Pipe()
         memory = round(self._limits.memory_gb * 2**30)
+<<<<<<< HEAD
         self._process = context.Process(target=self._serve, args=(theirs, memory, *self._given), daemon=True)
         with born_deaf(), main_left_out():
             self._process.start()
+=======
+        self._process = spawned(self._serve, (theirs, memory, *self._given))
+>>>>>>> encode
         theirs.close()
         self._ready = False
 
@@ -120,9 +128,17 @@ class Child:
         )
 
 
+def spawned(target: Callable[..., None], given: tuple[Any, ...], daemon: bool = True) -> SpawnProcess:
+    """A process that runs a function of a module; one that is no daemon may have children of its own."""
+    process = context.Process(target=target, args=given, daemon=daemon)
+    with born_deaf(), _main_left_out():
+        process.start()
+    return process
+
+
 def confine(memory: int) -> None:
     """The first thing a child does: it leaves Ctrl-C to its parent, and takes no more than `memory` bytes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    deaf()
     if not memory or sys.platform == "win32":
         return
     import resource
