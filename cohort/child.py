@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,17 +17,11 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
-from ..spawning import born_deaf, how_ended, main_left_out
+from ..spawning import context, deaf, how_ended, spawned
 from .config import Execution
-<<<<<<< HEAD
-=======
-from .interrupt import born_deaf, deaf
->>>>>>> encode
 
 START_SECONDS = 120.0
 """How long a child may take until it answers: it loads its libraries, on a slow disk perhaps."""
-
-context = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -66,13 +59,7 @@ class Child:
         """Start it; what it is told is heard as soon as it listens."""
         self._pipe, theirs = context.Pipe()
         memory = round(self._limits.memory_gb * 2**30)
-<<<<<<< HEAD
-        self._process = context.Process(target=self._serve, args=(theirs, memory, *self._given), daemon=True)
-        with born_deaf(), main_left_out():
-            self._process.start()
-=======
         self._process = spawned(self._serve, (theirs, memory, *self._given))
->>>>>>> encode
         theirs.close()
         self._ready = False
 
@@ -126,14 +113,6 @@ class Child:
             f"Reading it ended the reader process ({how_ended(self._process.exitcode)}).",
             "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
         )
-
-
-def spawned(target: Callable[..., None], given: tuple[Any, ...], daemon: bool = True) -> SpawnProcess:
-    """A process that runs a function of a module; one that is no daemon may have children of its own."""
-    process = context.Process(target=target, args=given, daemon=daemon)
-    with born_deaf(), _main_left_out():
-        process.start()
-    return process
 
 
 def confine(memory: int) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentProblem, SlidestreamError
-from .child import context, may_have_children, spawned
-from .interrupt import deaf
+from ..spawning import context, deaf, spawned
+from .child import may_have_children
 from .job import Job, Outcome
 from .process import process_all
 from .readers import Wanted, feeds

@@ -23,26 +23,3 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if heard and callable(before):
             before(*heard[0])
-<<<<<<< HEAD
-=======
-
-
-@contextmanager
-def born_deaf() -> Iterator[None]:
-    """Processes started in this block get no SIGINT, from their first instruction on, where POSIX allows."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Started now if it does not run: starting it ends with SIGINT unblocked.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def deaf() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent of this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
->>>>>>> encode
