@@ -86,6 +86,7 @@ def train(
     """Train a head with cross-validation by patient, and keep one head per fold."""
     from ..mil.spec import SplitSpec, TrainSpec
     from ..mil.train import train as train_heads
+    from ..report.training_page import write_training_page
 
     spec = TrainSpec(
         head=head,
@@ -105,6 +106,7 @@ def train(
     )
     with _told(tensorboard) as progress:
         report = train_heads(run, labels, out, spec, progress)
+    write_training_page(out)
     if json:
         show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
         return
@@ -119,7 +121,7 @@ def train(
             for name, value in report.metrics["head"].items()
         ],
     )
-    say(f"{out}: head.json, metrics.json, history.jsonl, predictions.csv and a set of weights per fold.")
+    say(f"{out}: report.html, metrics.json, predictions.csv, history.jsonl and a set of weights per fold.")
 
 
 @contextmanager
