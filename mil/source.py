@@ -193,8 +193,8 @@ class H5Source(BagSource):
 
 def _known(bag: Exchanged) -> NDArray[np.bool_]:
     """Which patches (N,) have an embedding: others write NaN where they have none."""
-    known: NDArray[np.bool_] = ~np.isnan(bag.features).any(axis=1)
-    return known
+    unknown: NDArray[np.bool_] = np.asarray(np.isnan(bag.features).any(axis=1))
+    return ~unknown
 
 
 def bag_source(folder: Path) -> BagSource:
