@@ -28,7 +28,9 @@ Readers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
 ]
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
+BatchSize = Annotated[
+    int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32; what pays on a GPU]")
+]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
 Devices = Annotated[
     str,

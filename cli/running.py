@@ -84,7 +84,7 @@ Stain = Annotated[
     str | None,
     typer.Option(
         metavar="METHOD",
-        help="Normalise H&E: macenko, vahadane, ruifrok, reinhard or none. [default: as the encoder says]",
+        help="Normalise H&E: macenko, vahadane, ruifrok, reinhard or none. [default: from the encoder card]",
     ),
 ]
 StainTarget = Annotated[
@@ -117,7 +117,9 @@ Exclude = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(metavar="KIND", help="What a foundation model computes in: fp32, bf16 or fp16."),
+    typer.Option(
+        metavar="KIND", help="What a foundation model computes in: fp32, bf16, fp16, or auto. [default: fp32]"
+    ),
 ]
 
 
@@ -165,7 +167,7 @@ def run(
 
     execution = Execution.given(
         workers=workers,
-        batch_size=batch_size,
+        batch_size=batch_size or 0,
         device=device,
         readers=readers,
         timeout=timeout,

@@ -10,20 +10,23 @@ import yaml
 
 from ..cohort.config import VOLUME_PATCH, RunConfig
 from ..errors import UsageError
-from ..features.encoder import card_of
+from ..features.encoder import best_precision, card_of
 from ..stain.reference import reference
 from ..tiling.spec import PatchSpec
 
 Settings = dict[str, Any]
 
 
-def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str]) -> RunConfig:
+def resolve(
+    file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str], device: str = "auto"
+) -> RunConfig:
     """The resolved configuration.
 
     Args:
         file: YAML with the keys of `RunConfig`, or a run folder's slidestream.yaml.
         flags: dotted keys with the values given on the command line; None where not given.
         assignments: `a.b=c` texts, values read as YAML.
+        device: where it will be computed: decides what the precision "auto" is.
 
     Raises:
         UsageError: an unknown key, the nearest known one named, or a value of the wrong type.
@@ -41,6 +44,8 @@ def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[s
     patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
     settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
     settings["volume"] = VOLUME_PATCH.to_dict() | settings.get("volume", {})
+    if settings.get("precision") == "auto":
+        settings["precision"] = best_precision(card, device)
     settings["stain"] = _with_reference(settings.get("stain", {}), card.stain)
     return RunConfig.from_dict(settings)
 

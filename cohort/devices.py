@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentProblem, SlidestreamError
+<<<<<<< HEAD
+from .batches import settled
+from .child import context, spawned
+from .gpus import on_device
+from .interrupt import deaf
+=======
 from ..spawning import context, deaf, spawned
 from .child import may_have_children
+>>>>>>> main
 from .job import Job, Outcome
 from .process import process_all
 from .readers import Wanted, feeds
 
 OnPatches = Callable[[str, int, int], None]
 """Called with the slide_id, the patches done so far and the patches in all."""
-DEVICES = Path("/dev")
 Computed = Generator[tuple[Job, list[Outcome]], None, None]
 
 
@@ -59,39 +63,6 @@ class Over:
     """There are no more jobs; or nothing can go on, for that reason."""
 
     error: SlidestreamError | None = None
-
-
-def devices_of(asked: str) -> list[str]:
-    """What a run computes on: `cuda:0,cuda:1` are two, and "auto" is all GPUs where there are several."""
-    if asked != "auto":
-        return [name.strip() for name in asked.split(",") if name.strip()]
-    if not _several_gpus():
-        return [asked]
-    import torch
-
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [f"cuda:{number}" for number in range(gpus)] if gpus > 1 else [asked]
-
-
-def _several_gpus() -> bool:
-    """Whether there may be: torch, which knows, takes seconds to load while readers could be starting."""
-    linux = sys.platform == "linux"
-    return len(list(DEVICES.glob("nvidia[0-9]*"))) > 1 if linux else sys.platform == "win32"
-
-
-def devices_for(jobs: Sequence[Job]) -> list[str]:
-    """The devices that jobs are to be computed on: as many as asked for, but no more than there are jobs."""
-    if not jobs:
-        return []
-    if not any(job.card is None or job.card.dim for job in jobs[0].members):
-        return ["cpu"]
-    return devices_of(jobs[0].execution.device)[: len(jobs) if may_have_children() else 1]
-
-
-def on_device(job: Job, device: str) -> Job:
-    """The job and its others, to be computed there."""
-    others = tuple(on_device(other, device) for other in job.others)
-    return replace(job, execution=replace(job.execution, device=device), others=others)
 
 
 def on_devices(jobs: Sequence[Job], devices: Sequence[str], wanted: Wanted, told: OnPatches) -> Computed:
@@ -167,13 +138,14 @@ def _heard(pipe: Connection, workers: Workers) -> Any:
 def serve(pipe: Connection, jobs: Sequence[Job]) -> None:
     """What runs in the process of a device: jobs that it is given, to the last of them."""
     deaf()
-    numbers = {id(job): number for number, job in enumerate(jobs)}
 
     def wanted(job: Job) -> bool:
         say(pipe, Ask(numbers[id(job)]))
         return bool(pipe.recv())
 
     try:
+        jobs = settled(jobs)
+        numbers = {id(job): number for number, job in enumerate(jobs)}
         with feeds(jobs, wanted) as ahead:
             for job, feed in ahead:
                 on_patches = functools.partial(_progress, pipe, job.input.slide_id)

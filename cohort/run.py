@@ -18,10 +18,12 @@ from ..features.layout import list_stores, slide_id_of, store_path
 from ..features.store import open_store
 from ..features.verify import Problem, verify_store
 from ..spec import differences
+from .batches import USUAL, settled, with_size
 from .claims import Together
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
-from .devices import devices_for, devices_of, on_device, on_devices
+from .devices import on_devices
+from .gpus import devices_for, devices_of, on_device
 from .inputs import Input
 from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, grouped, open_source
 from .ledger import Entry, Ledger, absolute, outcome_of
@@ -228,6 +230,7 @@ def _outcomes(folders: Sequence[Folder], watcher: Watcher) -> Generator[Ended, N
 
 
 def _on_dask(jobs: Sequence[Job], address: str) -> Iterator[Ended]:
+    jobs = [with_size(job, job.execution.batch_size or USUAL) for job in jobs]
     by_slide = {job.input.slide_id: job for job in jobs}
     return ((by_slide[outcome.slide_id], outcome) for outcome in outcomes_on_dask(jobs, address))
 
@@ -273,7 +276,7 @@ def _shared(jobs: Sequence[Job], sharing: Together, watcher: Watcher) -> Generat
             yield from zip(job.members, outcomes, strict=True)
             sharing.give_back(job)
         return
-    here = [on_device(job, devices[0]) for job in jobs]
+    here = settled([on_device(job, devices[0]) for job in jobs])
     with feeds(here, sharing.take) as ahead:
         for job, feed in ahead:
             on_patches = functools.partial(watcher.patches, job.input.slide_id)

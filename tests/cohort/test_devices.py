@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from slidestream.cohort import devices as module
-from slidestream.cohort import process
+from slidestream.cohort import gpus, process
 from slidestream.cohort.config import Execution, RunConfig
-from slidestream.cohort.devices import devices_for, devices_of, on_device
+from slidestream.cohort.gpus import devices_for, devices_of, gpu_of, on_device
 from slidestream.cohort.inputs import Input, find_inputs
 from slidestream.cohort.job import Job, Outcome
 from slidestream.cohort.run import RunOrder, Summary, run_cohort
@@ -176,12 +176,15 @@ def test_a_process_that_dies_is_said(slides: Path, tmp_path: Path, monkeypatch: 
 def test_which_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices_of("cuda:1") == ["cuda:1"]
     assert devices_of("cuda:0, cuda:2") == ["cuda:0", "cuda:2"]
-    monkeypatch.setattr(module, "DEVICES", tmp_path)
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path)
+    assert gpu_of("auto") == ""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     (tmp_path / "nvidia0").touch()
     (tmp_path / "nvidiactl").touch()
     assert devices_of("auto") == ["auto"], "torch was not asked"
+    assert gpu_of("auto") == "cuda"
+    assert (gpu_of("cuda:1"), gpu_of("cpu")) == ("cuda:1", "")
     (tmp_path / "nvidia1").touch()
     assert devices_of("auto") == ["cuda:0", "cuda:1", "cuda:2"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
