@@ -16,15 +16,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import EnvironmentProblem, SlidestreamError
-<<<<<<< HEAD
-from .batches import settled
-from .child import context, spawned
-from .gpus import on_device
-from .interrupt import deaf
-=======
 from ..spawning import context, deaf, spawned
-from .child import may_have_children
->>>>>>> main
+from .batches import settled
+from .gpus import on_device
 from .job import Job, Outcome
 from .process import process_all
 from .readers import Wanted, feeds
