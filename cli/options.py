@@ -30,6 +30,10 @@ Readers = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", metavar="D", help="cpu, cuda, several as cuda:0,cuda:1, or auto for all GPUs."),
+]
 Dask = Annotated[
     str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
 ]

@@ -41,16 +41,18 @@ def resolve(file: Path | None, flags: Mapping[str, Any], assignments: Sequence[s
     patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
     settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
     settings["volume"] = VOLUME_PATCH.to_dict() | settings.get("volume", {})
-    if settings.get("stain"):
-        settings["stain"] = _with_reference(settings["stain"])
+    settings["stain"] = _with_reference(settings.get("stain", {}), card.stain)
     return RunConfig.from_dict(settings)
 
 
-def _with_reference(stain: Settings) -> Settings:
-    """What is asked of the stain, with the built-in target written out unless there is another."""
-    if not stain.get("method"):
+def _with_reference(stain: Settings | None, of_card: str | None) -> Settings | None:
+    """What is asked of the stain, or else by the card, with the built-in target unless there is another."""
+    method = "none" if stain is None else stain.get("method") or of_card
+    if (method is None and not stain) or method == "none":
+        return None
+    if method is None:
         raise UsageError("No stain method is named.", "Add --stain macenko, for example.")
-    return {"target": reference(str(stain["method"])).to_dict()} | stain
+    return {"target": reference(str(method)).to_dict()} | (stain or {}) | {"method": method}
 
 
 def _from_file(path: Path) -> Settings:
@@ -69,7 +71,7 @@ def _from_file(path: Path) -> Settings:
 def _put(settings: Settings, key: str, value: Any) -> None:
     *path, last = key.split(".")
     for name in path:
-        inner = settings.setdefault(name, {})
+        inner = settings[name] = {} if settings.get(name) is None else settings[name]
         if not isinstance(inner, dict):
             raise UsageError(f"{key} is not a setting: {name} has none below it.")
         settings = inner

@@ -112,7 +112,13 @@ def _load_model(card: EncoderCard) -> Encoder:
 
 
 def resolve_device(name: str) -> str:
-    """A torch device for "auto": the GPU if there is one."""
+    """A torch device for "auto": the GPU if there is one.
+
+    Raises:
+        UsageError: several devices are named.
+    """
+    if "," in name:
+        raise UsageError(f"{name} is more than one device.", "Name one; only `run` takes several.")
     if name != "auto":
         return name
     import torch
