@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import BagCache, LoadBag
@@ -24,7 +24,7 @@ class Cases:
 
     folder: Path
     members: Mapping[str, tuple[str, ...]]
-    covariates: Mapping[str, tuple[float, ...]]
+    covariates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def of_slides(self, load: LoadBag) -> LoadBag:
         """Loads a case from the bags of its slides."""
