@@ -56,6 +56,15 @@ def train(
     keep_together: Annotated[
         str, typer.Option(metavar="COLUMN", help="No value of this column, such as the site, in two folds.")
     ] = "",
+    covariates: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="The head also takes this column of the labels; may be repeated."
+        ),
+    ] = None,
+    fusion: Annotated[
+        str, typer.Option(metavar="NAME", help="Where covariates join: late or intermediate.")
+    ] = "late",
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     imbalance: Annotated[
@@ -95,6 +104,8 @@ def train(
         bag=bag,
         folds=folds,
         split=SplitSpec(repeats, str(splits or ""), leave_out, keep_together),
+        covariates=tuple(covariates or ()),
+        fusion=fusion,
         epochs=epochs,
         seed=seed,
         warm_up=warm_up,
