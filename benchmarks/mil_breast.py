@@ -30,6 +30,7 @@ from slidestream.mil.crossval import cross_validate
 from slidestream.mil.labels import Entry, Labels
 from slidestream.mil.metrics import auroc
 from slidestream.mil.spec import TrainSpec
+from slidestream.mil.splits import plan_folds
 from slidestream.tiling.spec import PatchSpec
 
 DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", Path(__file__).parent / "../../shared/data"))
@@ -80,7 +81,7 @@ def main() -> None:
         found, probes = [], []
         for seed in range(options.seeds):
             spec = TrainSpec(head=name, folds=FOLDS, seed=seed, bootstrap=1)
-            result = cross_validate(labels, bags.__getitem__, spec)
+            result = cross_validate(plan_folds(labels, spec), bags.__getitem__, spec)
             found.append(result.metrics["head"]["auroc"].value)
             probes.append(auroc(labels.targets, result.probe))
             print(f"  {name}, seed {seed}: {found[-1]:.3f}, linear probe {probes[-1]:.3f}", flush=True)

@@ -33,7 +33,7 @@ from slidestream.mil.heads import Head, HeadOutput
 from slidestream.mil.labels import Entry, Labels
 from slidestream.mil.pooling import bag_softmax, weighted_sum
 from slidestream.mil.spec import TrainSpec
-from slidestream.mil.splits import assign_folds
+from slidestream.mil.splits import assign_folds, plan_folds
 from slidestream.mil.standardise import Moments
 
 DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", Path(__file__).parent / "../../shared/data"))
@@ -124,7 +124,8 @@ def published_way(
 def project_way(labels: Labels, bags: dict[str, Bags], seed: int) -> NDArray[np.bool_]:
     """(S,) which bags are right out of fold."""
     spec = TrainSpec(folds=FOLDS, bootstrap=1, seed=seed)
-    return cross_validate(labels, bags.__getitem__, spec).probabilities.argmax(1) == labels.targets
+    result = cross_validate(plan_folds(labels, spec), bags.__getitem__, spec)
+    return result.probabilities.argmax(1) == labels.targets
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from slidestream.mil.crossval import cross_validate
 from slidestream.mil.labels import Entry, Labels
 from slidestream.mil.metrics import quadratic_kappa
 from slidestream.mil.spec import TrainSpec
+from slidestream.mil.splits import plan_folds
 
 DIM, GRADES, OBSERVER = 32, 5, 0.07
 
@@ -45,7 +46,7 @@ def simulate(patients: int, seed: int) -> tuple[Labels, dict[str, Bags]]:
 
 
 def out_of_fold(labels: Labels, bags: dict[str, Bags], spec: TrainSpec) -> NDArray[np.float64]:
-    return cross_validate(labels, bags.__getitem__, spec).probabilities
+    return cross_validate(plan_folds(labels, spec), bags.__getitem__, spec).probabilities
 
 
 Tables = list[NDArray[np.float64]]

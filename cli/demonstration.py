@@ -80,7 +80,7 @@ def _order(cohort: Cohort) -> RunOrder:
 def _train(cohort: Cohort) -> TrainReport:
     head = cohort.folder / "head"
     shutil.rmtree(head, ignore_errors=True)
-    with TrainProgress(FOLDS) as progress:
+    with TrainProgress() as progress:
         return train(cohort.folder / "run", cohort.labels, head, TrainSpec(folds=FOLDS), progress)
 
 

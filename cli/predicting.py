@@ -210,7 +210,7 @@ def _sets(head: Path, error_rate: float, score: str, limits: tuple[bool, int]) -
     spec = SetSpec(error_rate, score or ("ordinal" if trained.spec.ordered else "lac"), *limits)
 
     def columns(said: Ensemble) -> dict[str, str]:
-        inside = set_of(said.probabilities, said.folds, kept, spec)
+        inside = set_of(said.probabilities, said.folds if said.held_out else (), kept, spec)
         abstain = "yes" if len(inside) > spec.largest else "no"
         return {"set": "|".join(said.classes[c] for c in inside), "abstain": abstain}
 

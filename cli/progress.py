@@ -110,11 +110,10 @@ def _ending(outcome: Outcome) -> str:
 
 
 class TrainProgress:
-    """Says which fold is being trained, and on a terminal which epoch."""
+    """Says which folds are being trained, and on a terminal which epoch of the one that reported last."""
 
-    def __init__(self, folds: int) -> None:
-        self._folds = folds
-        self._fold = -1
+    def __init__(self) -> None:
+        self._begun: set[int] = set()
         self._console = Console(stderr=True, highlight=False)
         self._status = self._console.status("training")
 
@@ -130,9 +129,9 @@ class TrainProgress:
 
     def __call__(self, report: EpochReport) -> None:
         """One epoch has ended."""
-        fold = f"training fold {report.fold + 1} of {self._folds}"
+        fold = f"training fold {report.fold + 1} of {report.folds}"
         if self._console.is_terminal:
             self._status.update(f"{fold}, epoch {report.epoch + 1}, loss {report.validation_loss:.3f}")
-        elif report.fold != self._fold:
+        elif report.fold not in self._begun:
             self._console.print(Text(fold), soft_wrap=True)
-        self._fold = report.fold
+        self._begun.add(report.fold)

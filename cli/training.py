@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import Json, RunFolder
 from .output import note, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from ..mil.fit import EpochReport, Progress
 
 Labels = Annotated[Path, typer.Option("--labels", metavar="CSV", help="Columns slide, patient, label.")]
 HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
@@ -33,14 +38,45 @@ def train(
         ),
     ] = "classes",
     folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(metavar="R", help="Divide into folds so often, each time anew: R heads per fold.")
+    ] = 1,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Your own: columns fold and slide or patient; or train, val and test, or a folder of such "
+            "files, splits_0.csv and so on.",
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str,
+        typer.Option(metavar="COLUMN", help="Hold out each value of this column once, such as the site."),
+    ] = "",
+    keep_together: Annotated[
+        str, typer.Option(metavar="COLUMN", help="No value of this column, such as the site, in two folds.")
+    ] = "",
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     imbalance: Annotated[
-        str, typer.Option(metavar="NAME", help="For rare classes: weighted, focal, logit or none.")
+        str, typer.Option(metavar="NAME", help="For rare classes: weighted, sampled, focal, logit or none.")
     ] = "weighted",
     bag: Annotated[
         str, typer.Option(metavar="NAME", help="slide; or patient: all slides of a patient are one bag.")
     ] = "slide",
+    warm_up: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the epochs, in which the learning rate rises.")
+    ] = 0.05,
+    drop_patches: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of a slide's patches, left out anew in every step.")
+    ] = 0.0,
+    mixup: Annotated[bool, typer.Option("--mixup", help="Mix slides in half of the steps.")] = False,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", help="Folds trained at once, to the same weights as one by one.")
+    ] = 1,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Losses for TensorBoard (extra: tensorboard).")
+    ] = None,
     cache_gb: Annotated[float, typer.Option(metavar="GB", help="Memory for bags kept between epochs.")] = 4.0,
     allow_duplicates: Annotated[
         bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
@@ -48,9 +84,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
-    from ..mil.spec import TrainSpec
+    from ..mil.spec import SplitSpec, TrainSpec
     from ..mil.train import train as train_heads
-    from .progress import TrainProgress
 
     spec = TrainSpec(
         head=head,
@@ -58,12 +93,17 @@ def train(
         imbalance=imbalance,
         bag=bag,
         folds=folds,
+        split=SplitSpec(repeats, str(splits or ""), leave_out, keep_together),
         epochs=epochs,
         seed=seed,
+        warm_up=warm_up,
+        drop_patches=drop_patches,
+        mixup=mixup,
+        jobs=jobs,
         cache_gb=cache_gb,
         allow_duplicates=allow_duplicates,
     )
-    with TrainProgress(folds) as progress:
+    with _told(tensorboard) as progress:
         report = train_heads(run, labels, out, spec, progress)
     if json:
         show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
@@ -79,7 +119,27 @@ def train(
             for name, value in report.metrics["head"].items()
         ],
     )
-    say(f"{out}: head.json, metrics.json, predictions.csv and one set of weights per fold.")
+    say(f"{out}: head.json, metrics.json, history.jsonl, predictions.csv and a set of weights per fold.")
+
+
+@contextmanager
+def _told(tensorboard: Path | None) -> Iterator[Progress]:
+    """What is told of every epoch."""
+    from .progress import TrainProgress
+
+    with ExitStack() as stack:
+        told: list[Progress] = []
+        if tensorboard:
+            from ..mil.tensorboard import TensorBoardLog
+
+            told.append(stack.enter_context(TensorBoardLog(tensorboard)))
+        told.append(stack.enter_context(TrainProgress()))
+
+        def tell(report: EpochReport) -> None:
+            for one in told:
+                one(report)
+
+        yield tell
 
 
 def _estimate(value: dict[str, Any]) -> str:

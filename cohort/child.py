@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import ModuleType
 from typing import Any
 
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
+from ..spawning import context, deaf, how_ended, spawned
 from .config import Execution
-from .interrupt import born_deaf, deaf
 
 START_SECONDS = 120.0
 """How long a child may take until it answers: it loads its libraries, on a slow disk perhaps."""
-
-context = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -114,17 +110,9 @@ class Child:
         assert self._process is not None
         self._process.join(5)
         return DecoderCrash(
-            f"Reading it ended the reader process ({_how(self._process.exitcode)}).",
+            f"Reading it ended the reader process ({how_ended(self._process.exitcode)}).",
             "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
         )
-
-
-def spawned(target: Callable[..., None], given: tuple[Any, ...], daemon: bool = True) -> SpawnProcess:
-    """A process that runs a function of a module; one that is no daemon may have children of its own."""
-    process = context.Process(target=target, args=given, daemon=daemon)
-    with born_deaf(), _main_left_out():
-        process.start()
-    return process
 
 
 def confine(memory: int) -> None:
@@ -147,30 +135,8 @@ def talk_or_end(talk: Callable[[Connection], None], pipe: Connection) -> None:
         os._exit(1)
 
 
-@contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Processes started in this block do not run the main script again, as spawned ones do otherwise.
-
-    They would import all that it imports, torch most likely, and run it whole where it lacks the usual guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
 def _stalled(seconds: float) -> LimitExceeded:
     return LimitExceeded(
         f"Nothing of it could be read within {seconds:g} s.",
         "If the file is sound and the disk slow, raise --timeout.",
     )
-
-
-def _how(exit_code: int | None) -> str:
-    """ "SIGSEGV", "exit code 1"."""
-    if exit_code is not None and exit_code < 0:
-        with suppress(ValueError):
-            return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"

@@ -16,10 +16,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import EnvironmentProblem, SlidestreamError
+from ..spawning import context, deaf, how_ended, spawned
 from .batches import settled
-from .child import context, spawned
 from .gpus import on_device
-from .interrupt import deaf
 from .job import Job, Outcome
 from .process import process_all
 from .readers import Wanted, feeds
@@ -125,7 +124,7 @@ def _heard(pipe: Connection, workers: Workers) -> Any:
         device, process = workers[pipe]
         process.join(5)
         raise EnvironmentProblem(
-            f"The process that computes on {device} ended (exit code {process.exitcode}).",
+            f"The process that computes on {device} ended ({how_ended(process.exitcode)}).",
             "Look for what ended it, perhaps too little memory; the same command goes on where this one was.",
         ) from None
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: a short critical section finishes first, and reader processes never hear it."""
+"""Ctrl-C: a short critical section finishes first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -24,23 +23,3 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if heard and callable(before):
             before(*heard[0])
-
-
-@contextmanager
-def born_deaf() -> Iterator[None]:
-    """Processes started in this block get no SIGINT, from their first instruction on, where POSIX allows."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Started now if it does not run: starting it ends with SIGINT unblocked.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def deaf() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent of this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,10 +2,11 @@
 
 HEAD/
   head.json              contract, train spec, classes, folds by slide, calibration, sha256 of the weights
-  fold-<k>.safetensors   weights of the head that never saw fold k
+  fold-<k>.safetensors   weights of the head that never saw fold k; repeats count on
   known.safetensors      what the training slides look like, so that others are noticed
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...
-  metrics.json           metrics of the heads and of the linear probe, slides left out
+  history.jsonl          losses and learning rate of every epoch
+  metrics.json           metrics of the heads and of the linear probe, by fold and site, slides left out
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -30,10 +33,11 @@ from .crossval import CrossValidation
 from .decision import decide
 from .familiarity import TrainingBags
 from .heads import Head
+from .history import Epoch, json_lines
 from .registry import build_head
 from .spec import TrainSpec
 
-SCHEMA = 1
+SCHEMA = 2
 KNOWN = "known.safetensors"
 AGAIN = "Copy the head folder again, or train again."
 MALFORMED = (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -49,7 +53,9 @@ class Trained:
         contract: of the embeddings.
         spec: how the heads were trained.
         members: of every bag, the content identities of its slides, by slide_id.
-        left_out: slide_ids by reason: "without_label", "without_store", "without_patches".
+        left_out: slide_ids by reason: "without_label", "without_store", "without_patches", and of given
+            splits "without_split".
+        history: every epoch of every fold.
     """
 
     result: CrossValidation
@@ -57,6 +63,7 @@ class Trained:
     spec: TrainSpec
     members: dict[str, dict[str, str]]
     left_out: dict[str, list[str]]
+    history: list[Epoch]
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -66,9 +73,13 @@ class Trained:
                 for model, estimates in self.result.metrics.items()
             },
             "slides": sum(map(len, self.members.values())),
-            "patients": len(set(self.result.labels.patients)),
+            "patients": len(set(self.result.plan.labels.patients)),
             "left_out": self.left_out,
         }
+
+    def tables(self) -> dict[str, Any]:
+        """What metrics.json holds besides: the names of folds and sites stay out of head.json."""
+        return {"folds": self.result.folds, "sites": self.result.sites}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +91,9 @@ class TrainedHead:
         classes: names, in the order of the probabilities.
         contract: what embeddings the heads understand.
         spec: how they were trained.
-        fold_of_slide, fold_of_identity: the fold that held a training slide out, by slide_id and by
-            content, so that a renamed slide is recognised.
+        folds_of_slide, folds_of_identity: the heads that held a training slide out, by slide_id and by
+            content, so that a renamed slide is recognised. None of them where all heads
+            may know it.
         calibration: None where the folder was written before there was one.
         known: what the training slides look like; None likewise.
     """
@@ -90,18 +102,21 @@ class TrainedHead:
     classes: tuple[str, ...]
     contract: EmbeddingContract
     spec: TrainSpec
-    fold_of_slide: dict[str, int]
-    fold_of_identity: dict[str, int]
+    folds_of_slide: dict[str, tuple[int, ...]]
+    folds_of_identity: dict[str, tuple[int, ...]]
     calibration: Calibration | None
     known: TrainingBags | None
 
-    def temperature(self, folds: tuple[int, ...]) -> float:
-        """Of predictions by the heads of these folds: of one alone, which held the slide out, its own."""
+    def folds_of(self, slide: str, identity: str) -> tuple[int, ...] | None:
+        """The heads that held a training slide out; None of a slide that is none, by content or name."""
+        return self.folds_of_identity.get(identity, self.folds_of_slide.get(slide))
+
+    def temperatures(self, folds: Sequence[int], held_out: bool) -> NDArray[np.float64]:
+        """(K, 1) of predictions by these heads: for a slide that they held out, each has its own."""
         if self.calibration is None:
-            return 1.0
-        if len(folds) == 1:
-            return self.calibration.fold_temperatures[folds[0]]
-        return self.calibration.temperature
+            return np.ones((len(folds), 1))
+        own, new = self.calibration.fold_temperatures, self.calibration.temperature
+        return np.array([[own[fold] if held_out else new] for fold in folds])
 
 
 def require_new(folder: Path) -> None:
@@ -130,7 +145,8 @@ def write_head(folder: Path, trained: Trained) -> None:
         (beside / KNOWN).write_bytes(known)
         document = _document(trained, weights) | {"known": hashlib.sha256(known).hexdigest()}
         _write_json(beside / "head.json", document)
-        _write_json(beside / "metrics.json", trained.metrics())
+        _write_json(beside / "metrics.json", trained.metrics() | trained.tables())
+        (beside / "history.jsonl").write_text(json_lines(trained.history), encoding="utf-8")
         _write_predictions(beside / "predictions.csv", trained.result, trained.spec.ordered)
         beside.rename(folder)
     finally:
@@ -174,13 +190,14 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
     kept = document.get("calibration")
+    slides = document["slides"]
     return TrainedHead(
         heads=tuple(_read_heads(folder, document, spec)),
         classes=tuple(document["classes"]),
         contract=contract,
         spec=spec,
-        fold_of_slide={slide: known["fold"] for slide, known in document["slides"].items()},
-        fold_of_identity={known["identity"]: known["fold"] for known in document["slides"].values()},
+        folds_of_slide={slide: tuple(one["folds"]) for slide, one in slides.items()},
+        folds_of_identity={one["identity"]: tuple(one["folds"]) for one in slides.values()},
         calibration=None if kept is None else Calibration.from_dict(kept),
         known=_read_known(folder, document.get("known")),
     )
@@ -188,7 +205,7 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
 
 def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
     result = trained.result
-    fold_of = dict(zip(result.labels.slides, result.fold.tolist(), strict=True))
+    folds_of = {bag: result.plan.heads_of(row) for row, bag in enumerate(result.plan.labels.slides)}
     return {
         "schema": SCHEMA,
         "contract": trained.contract.to_dict(),
@@ -196,7 +213,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "classes": list(result.labels.classes),
         "calibration": result.calibration.to_dict(),
         "slides": {
-            slide: {"fold": fold_of[bag], "identity": identity}
+            slide: {"folds": list(folds_of[bag]), "identity": identity}
             for bag, slides in trained.members.items()
             for slide, identity in slides.items()
         },
@@ -239,9 +256,9 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _write_predictions(path: Path, result: CrossValidation, ordered: bool) -> None:
     classes, decided = result.labels.classes, decide(result.probabilities, ordered)
     columns = ["slide", "patient", "label", "fold", "predicted", *(f"p_{name}" for name in classes)]
-    columns_of = result.labels.entries, result.fold, decided, result.probabilities
+    columns_of = result.labels.entries, result.calibration.folds, decided, result.probabilities
     rows = (
-        [e.slide, e.patient, e.label, fold, classes[c], *(f"{v:.9g}" for v in p)]
-        for e, fold, c, p in zip(*columns_of, strict=True)
+        [e.slide, e.patient, e.label, "|".join(map(str, folds)), classes[c], *(f"{v:.9g}" for v in p)]
+        for e, folds, c, p in zip(*columns_of, strict=True)
     )
     write_table(path, columns, rows)

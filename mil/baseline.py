@@ -22,8 +22,14 @@ def linear_probe(
     probabilities = np.zeros((len(targets), int(targets.max()) + 1))
     for number in np.unique(fold):
         held_out = fold == number
-        # balanced: the heads weigh classes the same way.
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-        probe.fit(means[~held_out], targets[~held_out])
-        probabilities[held_out] = probe.predict_proba(means[held_out])
+        probabilities[held_out] = probe(means[~held_out], targets[~held_out], means[held_out])
     return probabilities
+
+
+def probe(
+    means: NDArray[np.float64], targets: NDArray[np.int64], asked: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probabilities (A, C) of slides with mean embeddings (A, D), learned from others (S, D) and (S,)."""
+    # balanced: the heads weigh classes the same way.
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
+    return np.asarray(model.fit(means, targets).predict_proba(asked))

@@ -34,8 +34,8 @@ class PatientPrediction(Ensemble):
     Attributes:
         patient: as the table of patients names them.
         slides: slide_ids that were graded together.
-        classes, fold_probabilities, folds, ordered, familiarity, seen: as of `Prediction`; familiarity is
-            that of the least familiar slide where slides were graded one by one.
+        classes, fold_probabilities, folds, ordered, familiarity, seen, held_out: as of `Prediction`;
+            familiarity is that of the least familiar slide where slides were graded one by one.
     """
 
     patient: str
@@ -46,6 +46,7 @@ class PatientPrediction(Ensemble):
     ordered: bool
     familiarity: float | None
     seen: bool
+    held_out: bool
 
     @property
     def subject(self) -> dict[str, str]:
@@ -129,6 +130,7 @@ def _predict(head: TrainedHead, patient: str, stores: list[Store], out_of_fold: 
         ordered=head.spec.ordered,
         familiarity=familiar,
         seen=asked.seen,
+        held_out=asked.held_out,
     )
 
 
@@ -136,7 +138,7 @@ def _pooled(head: TrainedHead, asked: Asked, stores: list[Store]) -> Said:
     for store in stores:
         require_understood(head, store)
     bag = one_bag([bag_from_store(store) for store in stores])
-    return ask(head, asked.folds, bag)[0], familiarity(head, asked, bag)
+    return ask(head, asked, bag)[0], familiarity(head, asked, bag)
 
 
 def _averaged(head: TrainedHead, asked: Asked, stores: list[Store]) -> Said:

@@ -7,8 +7,8 @@ predictions by heads that never saw the patient are used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,64 +26,94 @@ class Calibration(Spec):
     """What a head folder keeps to calibrate predictions, and to draw prediction sets.
 
     Attributes:
-        temperature: for new slides, learned from all out-of-fold predictions.
-        fold_temperatures: for the slides of each fold, learned from the other folds.
-        folds, targets: (S,) of the training slides.
-        probabilities: (S, C) calibrated, out of fold.
+        temperature: of every head for new slides, learned from all out-of-fold predictions.
+        fold_temperatures: of each head for the slides that it held out, learned from other patients.
+        folds: (S,) of each slide that was held out, the heads that did so.
+        targets: (S,) its class index.
+        probabilities: (S, C) calibrated, out of fold, the mean over those heads.
     """
 
     temperature: float
     fold_temperatures: tuple[float, ...]
-    folds: tuple[int, ...]
+    folds: tuple[tuple[int, ...], ...]
     targets: tuple[int, ...]
     probabilities: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Predictions of S slides by heads that never saw their patients.
+    """Predictions of S slides by those of H heads that never saw their patients; each slide has one or more.
 
     Attributes:
         patients: (S,) patient of each slide.
-        folds: (S,) the fold that held each slide out.
         targets: (S,) class index.
-        probabilities: (S, C) as the heads gave them.
+        probabilities: (H, S, C) as the heads gave them, NaN where a head did not hold a slide out.
+        repeats: (H,) heads with one number hold each slide out at most once.
+        validation: by the number of a head that is alone in its repeat, (V, C) what it says of the slides
+            that it stopped by, and (V,) their class indices.
 
     Raises:
-        ValueError: a patient is in two folds, so that a temperature would be judged on who taught it.
+        ValueError: a patient is in two folds of a repeat, so that a temperature would be judged on who
+            taught it.
     """
 
     patients: Sequence[str]
-    folds: NDArray[np.int64]
     targets: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    repeats: NDArray[np.int64]
+    validation: Mapping[int, tuple[NDArray[np.float64], NDArray[np.int64]]] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """(H, S) which head held which slide out."""
+        return ~np.isnan(self.probabilities[..., 0])
 
     def __post_init__(self) -> None:
-        pairs = set(zip(self.patients, self.folds.tolist(), strict=True))
-        if len(pairs) != len(set(self.patients)):
-            raise ValueError("a patient is in two folds: the predictions are not out of fold")
+        patients = np.asarray(self.patients)
+        for repeat in np.unique(self.repeats):
+            held_out = self.held_out[self.repeats == repeat]
+            often = [len(np.unique(patients[own])) for own in held_out]
+            if sum(often) > len(np.unique(patients[held_out.any(0)])):
+                raise ValueError("a patient is in two folds: the predictions are not out of fold")
+
+    def mean(self) -> NDArray[np.float64]:
+        """(S, C) over the heads that held each slide out."""
+        return np.asarray(np.nanmean(self.probabilities, axis=0))
+
+    def calibrated(self, temperatures: Sequence[float]) -> OutOfFold:
+        """With the temperature of each head."""
+        each = [temper(p, t) for p, t in zip(self.probabilities, temperatures, strict=True)]
+        return replace(self, probabilities=np.stack(each))
 
 
 def calibrate(raw: OutOfFold) -> Calibration:
-    """Temperatures, and the predictions of each fold as the other folds would calibrate them."""
-    cooled = np.empty_like(raw.probabilities)
-    temperatures = []
-    for fold in range(int(raw.folds.max()) + 1):
-        own = raw.folds == fold
-        temperatures.append(fit_temperature(raw.probabilities[~own], raw.targets[~own]))
-        cooled[own] = temper(raw.probabilities[own], temperatures[-1])
+    """Temperatures, and the predictions as heads of other folds would calibrate them."""
+    temperatures = [_from_others(raw, head) for head in range(len(raw.repeats))]
+    held_out = raw.held_out
+    _, slide = np.nonzero(held_out)
     return Calibration(
-        temperature=fit_temperature(raw.probabilities, raw.targets),
+        temperature=fit_temperature(raw.probabilities[held_out], raw.targets[slide]),
         fold_temperatures=tuple(temperatures),
-        folds=tuple(raw.folds.tolist()),
+        folds=tuple(tuple(np.flatnonzero(column).tolist()) for column in held_out.T),
         targets=tuple(raw.targets.tolist()),
-        probabilities=tuple(map(tuple, cooled.tolist())),
+        probabilities=tuple(map(tuple, raw.calibrated(temperatures).mean().tolist())),
     )
 
 
-def temper(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(..., C) with logarithms divided by the temperature: above 1 it makes them less sure."""
-    if temperature == 1:
+def _from_others(raw: OutOfFold, head: int) -> float:
+    """The temperature of a head, from the other folds of its repeat, else from what it stopped by."""
+    others = (raw.repeats == raw.repeats[head])[:, None] & raw.held_out
+    others[head] = False
+    if others.any():
+        return fit_temperature(raw.probabilities[others], raw.targets[np.nonzero(others)[1]])
+    return fit_temperature(*raw.validation[head])
+
+
+def temper(
+    probabilities: NDArray[np.float64], temperature: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(..., C) with logarithms divided by the temperature (..., 1): above 1 it makes them less sure."""
+    if np.all(temperature == 1):
         return probabilities
     tempered: NDArray[np.float64] = np.exp(log_softmax(_logarithm(probabilities) / temperature, axis=-1))
     return tempered

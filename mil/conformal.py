@@ -91,12 +91,12 @@ def set_of(probabilities: Probabilities, folds: Sequence[int], kept: Calibration
 
     Args:
         probabilities: (C,) calibrated.
-        folds: of the heads that were asked; of a single one, the slides of its fold are left out of the
-            calibration slides: one of them may be this very slide.
+        folds: the heads that held this very slide out, empty for a new one: calibration slides that the
+            same heads held out are passed over, since one of them is this slide.
         kept: the calibration of the head folder.
         spec: how sets are drawn.
     """
-    others = np.array(kept.folds) != folds[0] if len(folds) == 1 else np.ones(len(kept.folds), np.bool_)
+    others = np.array([own != tuple(folds) for own in kept.folds])
     limit = limits(np.array(kept.probabilities)[others], np.array(kept.targets)[others], spec)
     inside = prediction_sets(probabilities[None], limit, spec.score)[0]
     return [int(c) for c in np.flatnonzero(inside)]

@@ -1,9 +1,10 @@
-"""Patient-grouped cross-validation: every slide is predicted by a head that never saw its patient."""
+"""Cross-validation by a plan: every slide is predicted by heads that never saw its patient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .bags import Bags
-from .baseline import linear_probe
+from .baseline import probe
+from .by_fold import fold_table, site_table
 from .cache import LoadBag
 from .calibration import Calibration, OutOfFold, calibrate
 from .familiarity import TrainingBags
@@ -19,74 +21,88 @@ from .fit import FoldJob, fit_head
 from .heads import Head
 from .labels import Labels
 from .metrics import Estimate, Predicted, evaluate
+from .plan import Chosen, Plan
 from .spec import TrainSpec
-from .splits import assign_folds, validation_part
 from .standardise import Moments
 
-FitFold = Callable[[FoldJob], Head]
+FitFolds = Callable[[Iterable[FoldJob]], Iterable[Head]]
+"""Trains the head of each job, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """One head per fold, and what it says of the slides it never saw.
+    """The heads of a plan, and what they say of slides they never saw.
 
     Attributes:
-        labels: S slides, in the order of the rows below.
-        fold: (S,) the fold that held each slide out.
-        heads: one per fold.
+        plan: all slides, and what each head did with them.
+        labels: the S slides that a head held out, in the order of the rows below.
+        heads: one per split of the plan.
         calibration: temperatures, and what they were learned from.
-        probabilities: (S, C) out-of-fold, of the heads, calibrated by the other folds.
+        probabilities: (S, C) out-of-fold, calibrated by other folds, the mean over the heads that held a
+            slide out.
         probe: (S, C) out-of-fold, of the linear probe.
         known: what the training slides look like.
         metrics: "head", "head_uncalibrated" and "linear_probe", each with every metric.
+        folds: a row per head, with its own metrics, as `fold_table` has them.
+        sites: a row per site, as `site_table` has them.
     """
 
+    plan: Plan
     labels: Labels
-    fold: NDArray[np.int64]
     heads: tuple[Head, ...]
     calibration: Calibration
     probabilities: NDArray[np.float64]
     probe: NDArray[np.float64]
     known: TrainingBags
     metrics: dict[str, dict[str, Estimate]]
+    folds: list[dict[str, Any]]
+    sites: list[dict[str, Any]]
 
 
 def cross_validate(
-    labels: Labels, load: LoadBag, spec: TrainSpec, fit: FitFold | None = None
+    plan: Plan, load: LoadBag, spec: TrainSpec, fit: FitFolds | None = None
 ) -> CrossValidation:
-    """Train and judge one head per fold, and a linear probe on the same folds.
+    """Train and judge the heads of a plan, and a linear probe on the same folds.
 
     Args:
-        labels: the slides to use.
+        plan: from `plan_folds` or `plan_given`.
         load: gives the single bag of a slide; called many times for each.
         spec: how to train.
-        fit: trains the head of a fold; by default `fit_head` does.
+        fit: trains the heads; by default `fit_head` does, one after the other.
 
     Raises:
-        UsageError: the labels cannot be split as the spec asks, or have no order and its task needs one.
+        UsageError: no slide of a class is held out, or the labels have no order and the task needs one.
     """
-    if spec.ordered and not labels.ordered:
-        raise UsageError(
-            f"Task {spec.task} needs grades, and the order of {', '.join(labels.classes)} is not known.",
-            "Write grades as numbers, or use the task classes.",
-        )
-    fold = assign_folds(labels, spec.folds, spec.seed)
-    validation = [_validation_of(labels, fold, number, spec) for number in range(spec.folds)]
-    moments = [Moments.of_bag(load(slide)) for slide in labels.slides]
-    jobs = _jobs(labels, fold, validation, moments, spec)
-    heads = tuple(map(fit or (lambda job: fit_head(job, load, spec)), jobs))
-    raw = np.stack(
-        [probabilities_of(heads[k], load(slide)) for slide, k in zip(labels.slides, fold, strict=True)]
-    )
-    calibration = calibrate(OutOfFold(labels.patients, fold, labels.targets, raw))
-    probabilities = np.array(calibration.probabilities)
-    probe = linear_probe(torch.stack([m.mean for m in moments]).numpy(), labels.targets, fold)
-    metrics = {
-        name: evaluate(Predicted(labels.patients, labels.targets, p, spec.ordered), spec.bootstrap, spec.seed)
-        for name, p in (("head", probabilities), ("head_uncalibrated", raw), ("linear_probe", probe))
+    _require_order(plan.labels, spec)
+    judged = _judged(plan)
+    moments = [Moments.of_bag(load(slide)) for slide in plan.labels.slides]
+    jobs = _jobs(plan, moments, spec)
+    heads = tuple(fit(jobs) if fit else (fit_head(job, load, spec) for job in jobs))
+    raw = _out_of_fold(plan, heads, load)
+    calibration = calibrate(raw)
+    means = torch.stack([m.mean for m in moments]).numpy()
+    found = {
+        "head": np.array(calibration.probabilities),
+        "head_uncalibrated": raw.mean(),
+        "linear_probe": _probed(plan, means)[judged],
     }
-    known = TrainingBags.of(moments, fold)
-    return CrossValidation(labels, fold, heads, calibration, probabilities, probe, known, metrics)
+    metrics = {
+        name: evaluate(Predicted(raw.patients, raw.targets, p, spec.ordered), spec.bootstrap, spec.seed)
+        for name, p in found.items()
+    }
+    each = raw.calibrated(calibration.fold_temperatures)
+    return CrossValidation(
+        plan,
+        _rows(plan.labels, judged),
+        heads,
+        calibration,
+        found["head"],
+        found["linear_probe"],
+        TrainingBags.of(moments, plan.first_heads),
+        metrics,
+        fold_table(plan, each, spec.ordered),
+        site_table([plan.sites[i] for i in judged] if plan.sites else [], each, spec.ordered),
+    )
 
 
 @torch.inference_mode()
@@ -95,32 +111,78 @@ def probabilities_of(head: Head, bag: Bags) -> NDArray[np.float64]:
     return head.task.probabilities(head(bag).logits)[0].numpy()
 
 
-def _validation_of(
-    labels: Labels, fold: NDArray[np.int64], number: int, spec: TrainSpec
-) -> NDArray[np.bool_]:
-    """(S,) True for the slides that fold `number` stops training by."""
-    others = np.flatnonzero(fold != number)
-    inside = Labels(tuple(labels.entries[i] for i in others), labels.classes)
-    chosen = np.zeros(len(fold), dtype=np.bool_)
-    chosen[others] = validation_part(inside, spec.seed)
-    return chosen
+def _require_order(labels: Labels, spec: TrainSpec) -> None:
+    if spec.ordered and not labels.ordered:
+        raise UsageError(
+            f"Task {spec.task} needs grades, and the order of {', '.join(labels.classes)} is not known.",
+            "Write grades as numbers, or use the task classes.",
+        )
 
 
-def _jobs(
-    labels: Labels,
-    fold: NDArray[np.int64],
-    validation: list[NDArray[np.bool_]],
-    moments: list[Moments],
-    spec: TrainSpec,
-) -> Iterator[FoldJob]:
-    pairs = list(zip(labels.slides, labels.targets.tolist(), strict=True))
-    for number in range(spec.folds):
-        train = np.flatnonzero((fold != number) & ~validation[number])
+def _judged(plan: Plan) -> NDArray[np.int64]:
+    """The slides that any head holds out."""
+    judged = np.flatnonzero(plan.held_out.any(0))
+    missing = set(range(len(plan.labels.classes))) - set(plan.labels.targets[judged].tolist())
+    if missing:
+        raise UsageError(
+            f"No slide of class {plan.labels.classes[min(missing)]} is held out by any split.",
+            "Hold out slides of every class: a head cannot be judged without them.",
+        )
+    return judged
+
+
+def _rows(labels: Labels, rows: NDArray[np.int64]) -> Labels:
+    return Labels(tuple(labels.entries[i] for i in rows), labels.classes)
+
+
+def _out_of_fold(plan: Plan, heads: tuple[Head, ...], load: LoadBag) -> OutOfFold:
+    """What each head says of the slides that it held out; each bag is loaded once."""
+    judged = _judged(plan)
+    raw = np.full((len(heads), len(judged), len(plan.labels.classes)), np.nan)
+    for row, slide in enumerate(judged.tolist()):
+        bag = load(plan.labels.slides[slide])
+        for head in plan.heads_of(slide):
+            raw[head, row] = probabilities_of(heads[head], bag)
+    alone = np.flatnonzero(np.bincount(plan.repeats)[plan.repeats] == 1)
+    return OutOfFold(
+        [plan.labels.patients[i] for i in judged],
+        plan.labels.targets[judged],
+        raw,
+        plan.repeats,
+        {int(k): _asked(plan, heads[k], plan.splits[k].validation, load) for k in alone},
+    )
+
+
+def _asked(
+    plan: Plan, head: Head, chosen: Chosen, load: LoadBag
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What a head says of some slides, and their targets."""
+    rows = np.flatnonzero(chosen)
+    found = [probabilities_of(head, load(plan.labels.slides[i])) for i in rows]
+    return np.stack(found), plan.labels.targets[rows]
+
+
+def _probed(plan: Plan, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(all slides, C) of the linear probe, the mean over splits that hold a slide out; NaN without one."""
+    targets = plan.labels.targets
+    sums = np.zeros((len(targets), len(plan.labels.classes)))
+    for split in plan.splits:
+        inside = split.train | split.validation
+        sums[split.held_out] += probe(means[inside], targets[inside], means[split.held_out])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / plan.held_out.sum(0)[:, None])
+
+
+def _jobs(plan: Plan, moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJob]:
+    pairs = list(zip(plan.labels.slides, plan.labels.targets.tolist(), strict=True))
+    for number, split in enumerate(plan.splits):
+        train = np.flatnonzero(split.train)
         yield FoldJob(
             fold=number,
-            classes=len(labels.classes),
+            classes=len(plan.labels.classes),
             train=[pairs[i] for i in train],
-            validation=[pairs[i] for i in np.flatnonzero(validation[number])],
+            validation=[pairs[i] for i in np.flatnonzero(split.validation)],
             moments=Moments.together([moments[i] for i in train]),
             seed=int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0]),
+            folds=len(plan.splits),
         )

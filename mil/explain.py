@@ -107,7 +107,7 @@ def explain(
         each = [EXPLAINERS[method](one, bag, label) for one in heads]
         relevance = np.full(len(known), np.nan)
         relevance[known] = torch.stack(each).mean(0).numpy()
-    ensemble = _Ensemble(heads, bag, head.temperature(prediction.folds))
+    ensemble = _Ensemble(heads, bag, head.temperatures(prediction.folds, prediction.held_out))
     flipping = flip(relevance[known], lambda rows: ensemble.probabilities(rows)[label])
     return Explanation(prediction, method, relevance.astype(np.float32), flipping)
 
@@ -127,8 +127,8 @@ def require_method(method: str) -> None:
 class _Ensemble:
     """The heads' calibrated mean, as a prediction has it, of parts of one bag."""
 
-    def __init__(self, heads: list[Head], bag: Bags, temperature: float) -> None:
-        self._heads, self._temperature = heads, temperature
+    def __init__(self, heads: list[Head], bag: Bags, temperatures: NDArray[np.float64]) -> None:
+        self._heads, self._temperatures = heads, temperatures
         with torch.inference_mode():
             self._parts: list[Subsets] = [subsets_of(head, bag) for head in heads]
 
@@ -138,4 +138,4 @@ class _Ensemble:
         kept = torch.from_numpy(rows)
         pairs = zip(self._heads, self._parts, strict=True)
         raw = torch.cat([head.task.probabilities(parts.only(kept)) for head, parts in pairs])
-        return np.asarray(temper(raw.numpy(), self._temperature).mean(0))
+        return np.asarray(temper(raw.numpy(), self._temperatures).mean(0))

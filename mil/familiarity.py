@@ -22,6 +22,9 @@ from scipy.spatial.distance import cdist
 from .standardise import Moments
 
 NEIGHBOURS = 5
+NEVER_HELD_OUT = (-1,)
+"""The fold of bags that were in none."""
+
 MOST = 1000
 """Training bags that are kept, chosen evenly: 1,000 of 1,536 columns are 12 MB."""
 
@@ -32,7 +35,7 @@ class TrainingBags:
 
     Attributes:
         summaries: (R, 2 D) float32, mean and standard deviation of the embeddings.
-        folds: (R,) int64, the fold that held each bag out.
+        folds: (R,) int64, the first head that held each bag out, -1 where none did.
         own: (R,) float64, the distance of each to the bags of other folds.
     """
 

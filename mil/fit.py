@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from .bags import Bags
 from .cache import LoadBag
-from .heads import Criterion, Head
+from .heads import Criterion, Head, HeadOutput
 from .imbalance import balanced_criterion
 from .precision import stepping
-from .prefetch import Prefetch
 from .registry import build_head
+from .schedule import schedule_of
 from .spec import TrainSpec
 from .standardise import Moments
+from .steps import Pairs, Step, training_steps, whole_bags
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,20 @@ class EpochReport:
     Attributes:
         fold, epoch: counted from 0.
         train_loss, validation_loss: means.
+        lr: learning rate of the epoch.
         seconds: that the passes over the training and the validation slides took.
         waited: of these, those in which the next bags were not there yet.
+        folds: how many are trained in all.
     """
 
     fold: int
     epoch: int
     train_loss: float
     validation_loss: float
+    lr: float
     seconds: float
     waited: float
+    folds: int
 
 
 Progress = Callable[[EpochReport], None]
@@ -54,14 +58,16 @@ class FoldJob:
         train, validation: (slide, class index) pairs.
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
+        folds: how many are trained in all.
     """
 
     fold: int
     classes: int
-    train: Sequence[tuple[str, int]]
-    validation: Sequence[tuple[str, int]]
+    train: Pairs
+    validation: Pairs
     moments: Moments
     seed: int
+    folds: int = 1
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -103,28 +109,25 @@ def _reproducible(seed: int, spec: TrainSpec) -> Iterator[None]:
 
 def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=spec.epochs)
+    schedule = schedule_of(optimiser, spec)
     criterion = balanced_criterion(spec.imbalance, head.task, class_shares(job).to(spec.device))
     draw = torch.Generator().manual_seed(job.seed)
     best, best_epoch, best_state = float("inf"), 0, copy.deepcopy(head.state_dict())
     for epoch in range(spec.epochs):
-        start, steps = time.perf_counter(), _steps(job.train, load, spec, draw)
+        start, steps = time.perf_counter(), training_steps(job.train, load, spec, draw)
+        lr = float(schedule.get_last_lr()[0])
         train_loss = train_epoch(head, steps, Descent(criterion, optimiser, spec))
         schedule.step()
-        whole = _whole(job.validation, load)
+        whole = whole_bags(job.validation, load)
         loss = _loss(head, whole, criterion)
         if progress:
             seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
-            progress(EpochReport(job.fold, epoch, train_loss, loss, seconds, waited))
+            progress(EpochReport(job.fold, epoch, train_loss, loss, lr, seconds, waited, job.folds))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
         elif epoch - best_epoch >= spec.patience:
             break
     head.load_state_dict(best_state)
-
-
-Step = tuple[Bags, torch.Tensor]
-"""Some bags and their targets (B,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,9 +143,9 @@ def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
     """One pass over the steps, each an optimiser step; the mean of their losses."""
     head.train()
     losses: list[float] = []
-    for bags, targets in steps:
+    for step in steps:
         with stepping(descent.spec, head):
-            loss = head.loss(head(bags.to(descent.spec.device)), targets, descent.criterion)
+            loss = _step_loss(head, head(step.bags.to(descent.spec.device)), step, descent.criterion)
         descent.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), descent.spec.max_grad_norm)
@@ -151,40 +154,24 @@ def train_epoch(head: Head, steps: Iterable[Step], descent: Descent) -> float:
     return sum(losses) / len(losses)
 
 
-def _steps(
-    slides: Sequence[tuple[str, int]], load: LoadBag, spec: TrainSpec, draw: torch.Generator
-) -> Prefetch[torch.Tensor, Step]:
-    """The slides in random order, a few ragged bags at a time, read while the step before is taken.
-
-    Random numbers come from a generator of their own: dropout draws at the same time in another thread.
-    """
-
-    def step(numbers: torch.Tensor) -> Step:
-        chosen = [slides[number] for number in numbers.tolist()]
-        bags = Bags.of([load(slide).sample(spec.bag_size, draw) for slide, _ in chosen])
-        return bags, torch.tensor([target for _, target in chosen], device=spec.device)
-
-    order = torch.randperm(len(slides), generator=draw)
-    return Prefetch(step, torch.split(order, spec.bags_per_step))
+def _step_loss(head: Head, output: HeadOutput, step: Step, criterion: Criterion) -> torch.Tensor:
+    """The loss of the targets, or of both targets of mixed bags."""
+    loss = head.loss(output, step.targets, criterion)
+    if step.others is None:
+        return loss
+    return step.share * loss + (1 - step.share) * head.loss(output, step.others, criterion)
 
 
-def _whole(slides: Sequence[tuple[str, int]], load: LoadBag) -> Prefetch[tuple[str, int], Step]:
-    """Every slide alone, with all its patches."""
-    return Prefetch(lambda pair: (load(pair[0]), torch.tensor([pair[1]])), slides)
-
-
-def validation_loss(
-    head: Head, slides: Sequence[tuple[str, int]], load: LoadBag, criterion: Criterion
-) -> float:
+def validation_loss(head: Head, slides: Pairs, load: LoadBag, criterion: Criterion) -> float:
     """Mean over slides, each bag whole and alone, weighted as the criterion weighs classes."""
-    return _loss(head, _whole(slides, load), criterion)
+    return _loss(head, whole_bags(slides, load), criterion)
 
 
 @torch.inference_mode()
 def _loss(head: Head, steps: Iterable[Step], criterion: Criterion) -> float:
     head.eval()
     device = head.standardise.mean.device
-    answers = [(head(bags.to(device)).logits, targets.to(device)) for bags, targets in steps]
+    answers = [(head(step.bags.to(device)).logits, step.targets.to(device)) for step in steps]
     logits, targets = (torch.cat(parts) for parts in zip(*answers, strict=True))
     return criterion(logits, targets).item()
 

@@ -2,6 +2,7 @@
 
 - "weighted": every class counts the same; each slide is weighed by the inverse of its class's share.
 - "none": every slide counts the same.
+- "sampled": every slide counts the same, and an epoch draws slides with replacement, each class as often.
 - "focal": slides that are already right count less. Lin et al., 2017, https://arxiv.org/abs/1708.02002.
 - "logit": learned with the class shares added to the logits, predicted without them, which is as good as
   possible for balanced accuracy. Menon et al., 2021, https://arxiv.org/abs/2007.07314.
@@ -49,6 +50,7 @@ CRITERIA: dict[str, Callable[[Task, torch.Tensor], Criterion]] = {
     "none": _none,
     "focal": _focal,
     "logit": _logit,
+    "sampled": _none,
 }
 
 

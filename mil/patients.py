@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -45,7 +45,7 @@ def each_alone(labels: Labels) -> dict[str, tuple[str, ...]]:
     return {slide: (slide,) for slide in labels.slides}
 
 
-def load_pooled(members: dict[str, tuple[str, ...]], load: LoadBag) -> LoadBag:
+def load_pooled(members: Mapping[str, tuple[str, ...]], load: LoadBag) -> LoadBag:
     """Loads the bag of a patient from those of the slides."""
     return lambda bag: one_bag([load(slide) for slide in members[bag]])
 

@@ -19,6 +19,7 @@ from .bags import Bags, bag_from_store
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
 from .decision import decide
+from .familiarity import NEVER_HELD_OUT
 from .standardise import Moments
 from .tasks import attention_column
 
@@ -34,6 +35,7 @@ class Ensemble(ABC):
     ordered: bool
     familiarity: float | None
     seen: bool
+    held_out: bool
 
     @property
     @abstractmethod
@@ -71,6 +73,7 @@ class Prediction(Ensemble):
         familiarity: p-value of the slide being like the training slides; None where the head folder is
             older than that.
         seen: whether a head that was asked had trained on this slide or was stopped by it.
+        held_out: whether the heads that were asked are those that held this training slide out.
     """
 
     slide: str
@@ -81,6 +84,7 @@ class Prediction(Ensemble):
     ordered: bool = False
     familiarity: float | None = None
     seen: bool = False
+    held_out: bool = False
 
     @property
     def subject(self) -> dict[str, str]:
@@ -93,12 +97,12 @@ def predict_store(head: TrainedHead, store: Store, out_of_fold: bool = False) ->
     Args:
         head: from `load_head`.
         store: the slide's embeddings.
-        out_of_fold: ask only the head that neither trained on nor was stopped by this slide. A slide
+        out_of_fold: ask only the heads that neither trained on nor were stopped by this slide. A slide
             that is not among the training slides, by content or by name, is shown to all heads.
 
     Raises:
         ContractMismatch: the store holds other embeddings; the fields that differ are named.
-        InputError: the slide has no patch with an embedding.
+        InputError: the slide has no patch with an embedding, or no head held it out.
     """
     return predict_with(head, asked_for(head, [store], out_of_fold), store)
 
@@ -109,40 +113,54 @@ class Asked:
 
     Attributes:
         folds: their numbers.
-        held_out_by: the folds that held the slides out; empty where none was trained on.
+        held_out_by: the heads that held training slides out, maybe none; None of slides that are no such.
     """
 
     folds: tuple[int, ...]
-    held_out_by: frozenset[int]
+    held_out_by: tuple[int, ...] | None
 
     @property
     def seen(self) -> bool:
         """Whether any of them trained on the slides or was stopped by them."""
-        return any(asked != fold for asked in self.folds for fold in self.held_out_by)
+        return self.held_out_by is not None and not set(self.folds) <= set(self.held_out_by)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the slides are training slides that all of them held out."""
+        return self.held_out_by is not None and not self.seen
 
 
 def asked_for(head: TrainedHead, stores: Sequence[Store], out_of_fold: bool) -> Asked:
-    """The heads to ask about slides of one patient: all, or the one that held them out.
+    """The heads to ask about slides of one patient: all, or those that held them out.
 
     Raises:
-        UsageError: the slides were held out by different folds, so no head is new to all of them.
+        UsageError: the slides were held out by different heads, so none is new to all of them.
+        InputError: they were held out by no head.
     """
-    folds = frozenset(fold for fold in (_held_out_by(head, store) for store in stores) if fold is not None)
-    if not out_of_fold or not folds:
-        return Asked(tuple(range(len(head.heads))), folds)
-    if len(folds) > 1:
-        names = ", ".join(store.slide_id for store in stores)
+    every, found = tuple(range(len(head.heads))), [_held_out_by(head, store) for store in stores]
+    known = [folds for folds in found if folds is not None]
+    if not known:
+        return Asked(every, None)
+    if not out_of_fold:
+        return Asked(every, tuple(k for k in every if all(k in folds for folds in known)))
+    names = ", ".join(store.slide_id for store in stores)
+    if len(set(known)) > 1:
         raise UsageError(
             f"The head was trained on {names} as slides of different patients.", "Grade them one by one."
         )
-    return Asked(tuple(folds), folds)
+    if not known[0]:
+        raise InputError(
+            f"Slide {names} was held out by no head: the given splits never test it.",
+            "Predict without --out-of-fold; its heads may have learned from it.",
+        )
+    return Asked(known[0], known[0])
 
 
 def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
     """Predict one slide by the heads that are asked; raises as `predict_store`."""
     require_understood(head, store)
     bag = bag_from_store(store)
-    probabilities, attention = ask(head, asked.folds, bag)
+    probabilities, attention = ask(head, asked, bag)
     graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
     column = attention_column(graded, probabilities.shape[1], attention.shape[1])
     return Prediction(
@@ -154,6 +172,7 @@ def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
         ordered=head.spec.ordered,
         familiarity=familiarity(head, asked, bag),
         seen=asked.seen,
+        held_out=asked.held_out,
     )
 
 
@@ -165,7 +184,10 @@ def require_understood(head: TrainedHead, store: Store) -> None:
 
 def familiarity(head: TrainedHead, asked: Asked, bag: Bags) -> float | None:
     """How like the training slides a single bag is."""
-    return head.known.familiarity(Moments.of_bag(bag), tuple(asked.held_out_by)) if head.known else None
+    if head.known is None:
+        return None
+    own = () if asked.held_out_by is None else asked.held_out_by or NEVER_HELD_OUT
+    return head.known.familiarity(Moments.of_bag(bag), own)
 
 
 def predict_run(
@@ -202,20 +224,18 @@ def _aligned(attention: NDArray[np.float32], status: NDArray[np.uint8]) -> NDArr
     return rows
 
 
-def _held_out_by(head: TrainedHead, store: Store) -> int | None:
-    """The fold that held a slide out, known by its content or its name; None where it was not trained on."""
-    identity = str(store.attributes["source"]["identity"])
-    return head.fold_of_identity.get(identity, head.fold_of_slide.get(store.slide_id))
+def _held_out_by(head: TrainedHead, store: Store) -> tuple[int, ...] | None:
+    """The heads that held a slide out, known by its content or its name; None where it was not trained on."""
+    return head.folds_of(store.slide_id, str(store.attributes["source"]["identity"]))
 
 
 @torch.inference_mode()
-def ask(
-    head: TrainedHead, folds: tuple[int, ...], bag: Bags
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def ask(head: TrainedHead, asked: Asked, bag: Bags) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Probabilities (K, C) of each head, and attention (N, columns) averaged over them."""
-    outputs = [head.heads[fold](bag) for fold in folds]
-    asked = zip(folds, outputs, strict=True)
-    raw = torch.stack([head.heads[k].task.probabilities(o.logits)[0] for k, o in asked])
-    probabilities = temper(raw.numpy(), head.temperature(folds))
+    heads = [head.heads[fold] for fold in asked.folds]
+    outputs = [one(bag) for one in heads]
+    pairs = zip(heads, outputs, strict=True)
+    raw = torch.stack([one.task.probabilities(output.logits)[0] for one, output in pairs])
+    probabilities = temper(raw.numpy(), head.temperatures(asked.folds, asked.held_out))
     attention = torch.stack([output.attention for output in outputs]).mean(0)
     return probabilities, attention.numpy()

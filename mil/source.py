@@ -193,8 +193,7 @@ class H5Source(BagSource):
 
 def _known(bag: Exchanged) -> NDArray[np.bool_]:
     """Which patches (N,) have an embedding: others write NaN where they have none."""
-    unknown: NDArray[np.bool_] = np.asarray(np.isnan(bag.features).any(axis=1))
-    return ~unknown
+    return np.asarray(~np.isnan(bag.features).any(axis=1))
 
 
 def bag_source(folder: Path) -> BagSource:

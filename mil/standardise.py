@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .bags import Bags
@@ -20,6 +23,10 @@ class Moments:
 
     mean: torch.Tensor
     variance: torch.Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As arrays: a tensor would reach another process as memory that this one has to keep.
+        return _from_arrays, (self.mean.numpy(), self.variance.numpy())
 
     @staticmethod
     def of_bag(bag: Bags) -> Moments:
@@ -36,6 +43,10 @@ class Moments:
         means = torch.stack([m.mean for m in bags])
         within = torch.stack([m.variance for m in bags]).mean(0)
         return Moments(means.mean(0), within + means.var(0, correction=0))
+
+
+def _from_arrays(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Moments:
+    return Moments(torch.from_numpy(mean), torch.from_numpy(variance))
 
 
 class Standardiser(nn.Module):

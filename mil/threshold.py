@@ -44,7 +44,9 @@ def threshold_for(kept: Calibration, sensitivity: float) -> Threshold:
     """
     if not 0 < sensitivity < 1:
         raise UsageError(f"A sensitivity of {sensitivity} cannot be asked for.", "Use 0.95 for 95 %.")
-    probabilities, targets, folds = (np.array(v) for v in (kept.probabilities, kept.targets, kept.folds))
+    probabilities, targets = np.array(kept.probabilities), np.array(kept.targets)
+    numbers = {own: number for number, own in enumerate(dict.fromkeys(kept.folds))}
+    folds = np.array([numbers[own] for own in kept.folds])
     if probabilities.shape[1] != 2:
         raise UsageError(
             f"A threshold needs two classes, this head has {probabilities.shape[1]}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,26 @@ from ..errors import UsageError
 from ..features.layout import AnyPath
 from ..spec import json_digest
 from .artifact import Trained, require_new, write_head
-from .cache import BagCache, LoadBag
+from .cache import BagCache
+from .cases import Cases
 from .contract import EmbeddingContract, require_equal
-from .crossval import FitFold, cross_validate
-from .fit import FoldJob, Progress, fit_head, restore_head
-from .heads import Head
+from .crossval import cross_validate
+from .fit import Progress
+from .foreman import Foreman
+from .given import GivenSplit, named, plan_given, read_given
+from .graded import read_rows
 from .labels import Labels, read_labels
 from .leaks import require_no_leak
-from .patients import each_alone, load_pooled, pool_patients
+from .patients import each_alone, pool_patients
+from .plan import Plan
+from .sites import site_of_patients
 from .source import BagSource, bag_source
 from .spec import TrainSpec
+from .splits import plan_folds
 from .unfinished import Unfinished
+
+AS_ALONE: dict[str, Any] = {"jobs": 1, "cache_gb": 0.0}
+"""Settings that no weight depends on: a run goes on with others."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class TrainReport:
         head: the head folder.
         classes: in the order of the probabilities.
         metrics: what metrics.json holds: "head" and "linear_probe" with their estimates, the counts
-            of slides and patients, and "left_out", the slide_ids that were not used, by reason.
+            of slides and patients, "left_out", the slide_ids that were not used, by reason, and metrics by
+            fold and site.
     """
 
     head: Path
@@ -70,22 +80,26 @@ def train(
     """
     run_dir, labels_path, out_dir = Path(run_dir), Path(labels_path), Path(out_dir)
     require_new(out_dir)
-    labels = read_labels(labels_path)
     source = bag_source(run_dir)
-    used, left_out = _match(labels, source)
+    used, left_out = _match(read_labels(labels_path), source)
+    used, given = _given(used, spec, left_out)
     contract = _agree(used, source)
     identities = {slide: source.identity(slide) for slide in used.slides}
-    unfinished = Unfinished(out_dir, _key(used, source, spec))
-    bags = BagCache(source.load, int(spec.cache_gb * 1e9))
+    bags = BagCache(source.load, int(spec.cache_gb * 1e9 / (spec.jobs + 1 if spec.jobs > 1 else 1)))
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
-    cases, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
-    load = load_pooled(members, bags)
-    result = cross_validate(cases, load, spec, _keeping(unfinished, load, spec, progress))
-    trained = Trained(result, contract, spec, _content(members, identities), left_out)
+    pooled, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
+    cases = Cases(run_dir, members)
+    sites = _sites(used, labels_path, spec)
+    plan = plan_given(pooled, given, spec.seed) if given else plan_folds(pooled, spec, sites)
+    unfinished = Unfinished(out_dir, _key(used, source, spec, plan))
+    load, foreman = cases.of_slides(bags), Foreman(unfinished, cases, spec, progress)
+    result = cross_validate(plan, load, spec, lambda jobs: foreman.heads(jobs, load))
+    content = _content(members, identities)
+    trained = Trained(result, contract, spec, content, left_out, foreman.history.all())
     write_head(out_dir, trained)
     unfinished.remove()
-    return TrainReport(out_dir, used.classes, trained.metrics())
+    return TrainReport(out_dir, used.classes, trained.metrics() | trained.tables())
 
 
 def _match(labels: Labels, source: BagSource) -> tuple[Labels, dict[str, list[str]]]:
@@ -107,6 +121,30 @@ def _match(labels: Labels, source: BagSource) -> tuple[Labels, dict[str, list[st
     }
 
 
+def _given(
+    used: Labels, spec: TrainSpec, left_out: dict[str, list[str]]
+) -> tuple[Labels, tuple[GivenSplit, ...]]:
+    """The slides that given splits name, and those splits; all slides where none are given."""
+    if not spec.split.given:
+        return used, ()
+    given = read_given(Path(spec.split.given))
+    kept = named(used, given)
+    left_out["without_split"] = sorted(set(used.slides) - set(kept.slides))
+    if not kept.entries:
+        raise UsageError(
+            f"{spec.split.given} names no slide or patient of the labels: they name {_some(used.slides)}.",
+            "Use the names of the columns slide or patient.",
+        )
+    return kept, tuple(one.by_patient(kept) for one in given) if spec.bag == "patient" else given
+
+
+def _sites(used: Labels, labels_path: Path, spec: TrainSpec) -> dict[str, str]:
+    """The site of each patient, where the spec keeps sites whole."""
+    if not spec.split.column:
+        return {}
+    return site_of_patients(used, read_rows(labels_path), spec.split.column)
+
+
 def _agree(labels: Labels, source: BagSource) -> EmbeddingContract:
     """The contract that all bags share."""
     contract = source.contract(labels.slides[0])
@@ -120,26 +158,18 @@ def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) ->
     return {bag: {slide: identities[slide] for slide in slides} for bag, slides in members.items()}
 
 
-def _key(labels: Labels, source: BagSource, spec: TrainSpec) -> str:
+def _key(labels: Labels, source: BagSource, spec: TrainSpec, plan: Plan) -> str:
     """Digest of everything that the weights depend on: a run with another key does not go on with them."""
     of_bags = {slide: source.facts(slide) for slide in labels.slides}
     rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
     made_by = {"slidestream": __version__, "torch": torch.__version__}
-    return json_digest({"spec": spec.to_dict(), "labels": rows, "bags": of_bags, "made_by": made_by})
-
-
-def _keeping(unfinished: Unfinished, load: LoadBag, spec: TrainSpec, progress: Progress | None) -> FitFold:
-    """Trains a fold and keeps it, or takes what an earlier run kept of it."""
-
-    def fit(job: FoldJob) -> Head:
-        kept = unfinished.weights(job.fold)
-        if kept is not None:
-            return restore_head(job, kept, spec)
-        head = fit_head(job, load, spec, progress)
-        unfinished.keep(job.fold, head)
-        return head
-
-    return fit
+    facts = {
+        "spec": replace(spec, **AS_ALONE).to_dict(),
+        "labels": rows,
+        "bags": of_bags,
+        "plan": plan.facts(),
+    }
+    return json_digest(facts | {"made_by": made_by})
 
 
 def _some(names: Iterable[str]) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from ..features import disk
-from .heads import Head
+from .history import Epoch, json_lines, read_json_lines
 
-KEY = "key"
+KEY, HISTORY = "key", "history"
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A finished fold: its weights, and what was said of each of its epochs."""
+
+    weights: dict[str, torch.Tensor]
+    epochs: list[Epoch]
 
 
 class Unfinished:
@@ -29,22 +39,24 @@ class Unfinished:
         if self._noted_key() != key:
             self.remove()
 
-    def weights(self, fold: int) -> dict[str, torch.Tensor] | None:
+    def kept(self, fold: int) -> Kept | None:
         """What was kept of a fold, or None."""
+        path = self._path(fold)
         try:
-            kept: dict[str, torch.Tensor] = load(self._path(fold).read_bytes())
+            with safe_open(path, framework="pt") as file:
+                known = file.metadata()
+            return Kept(load(path.read_bytes()), read_json_lines(known[HISTORY]))
         except (OSError, SafetensorError):
             return None
-        return kept
 
-    def keep(self, fold: int, head: Head) -> None:
-        """Keep the weights of a finished fold, durably."""
+    def keep(self, fold: int, weights: dict[str, torch.Tensor], epochs: Sequence[Epoch]) -> None:
+        """Keep a finished fold, durably."""
         path = self._path(fold)
         with disk.full_disk_named(self._folder):
             if self._noted_key() != self._key:
                 disk.write_file(self._folder / KEY, self._key.encode())
             beside = path.with_suffix(".partial")
-            disk.write_file(beside, save(head.state_dict()))
+            disk.write_file(beside, save(weights, {HISTORY: json_lines(epochs)}))
             disk.rename(beside, path)
 
     def remove(self) -> None:

@@ -54,29 +54,38 @@ def test_temperature_divides_logits_and_keeps_the_order() -> None:
     assert extreme.argmax() == 0
 
 
+def out_of_fold(folds: np.ndarray, targets: np.ndarray, p: np.ndarray) -> OutOfFold:
+    """Every slide a patient of its own, held out by one fold."""
+    raw = np.full((folds.max() + 1, *p.shape), np.nan)
+    raw[folds, np.arange(len(folds))] = p
+    return OutOfFold([f"p{i}" for i in range(len(folds))], targets, raw, np.zeros(len(raw), int))
+
+
 def test_scaling_lowers_the_calibration_error_of_slides_that_did_not_teach_it() -> None:
     targets, p = overconfident(1500, 3.0, seed=1)
     folds = np.arange(1500) % 5
-    patients = [f"p{i}" for i in range(1500)]
-    cooled = np.array(calibrate(OutOfFold(patients, folds, targets, p)).probabilities)
+    cooled = np.array(calibrate(out_of_fold(folds, targets, p)).probabilities)
     assert calibration_error(targets, cooled) < calibration_error(targets, p) / 3
     assert brier(targets, cooled) < brier(targets, p)
 
 
 def test_the_slides_of_a_fold_do_not_move_their_own_temperature() -> None:
     targets, p = overconfident(300, 2.0)
-    folds, patients = np.arange(300) % 3, [f"p{i}" for i in range(300)]
-    before = calibrate(OutOfFold(patients, folds, targets, p))
+    folds = np.arange(300) % 3
+    before = calibrate(out_of_fold(folds, targets, p))
     changed = np.where(folds == 1, (targets + 1) % 4, targets)
-    after = calibrate(OutOfFold(patients, folds, changed, p))
+    after = calibrate(out_of_fold(folds, changed, p))
     assert after.fold_temperatures[1] == before.fold_temperatures[1]
     assert after.fold_temperatures[0] != before.fold_temperatures[0]
     assert after.temperature != before.temperature
 
 
 def test_a_patient_in_two_folds_is_refused() -> None:
+    p = np.full((2, 3, 2), np.nan)
+    p[0, :2] = p[1, 2:] = 0.5
     with pytest.raises(ValueError, match="two folds"):
-        OutOfFold(["a", "b", "a"], np.array([0, 0, 1]), np.array([0, 1, 0]), np.full((3, 2), 0.5))
+        OutOfFold(["a", "b", "a"], np.array([0, 1, 0]), p, np.zeros(2, int))
+    OutOfFold(["a", "b", "a"], np.array([0, 1, 0]), p, np.arange(2))  # two repeats
 
 
 def test_the_calibration_error_is_the_mean_gap_of_its_bins() -> None:

@@ -141,7 +141,8 @@ def test_impossible_sets_are_refused(wrong: dict) -> None:
 def test_a_training_slide_is_not_measured_by_its_own_fold() -> None:
     """Fold 1 holds the odd scores: with it the set is larger."""
     sure, unsure = (0.95, 0.05), (0.4, 0.6)
-    kept = Calibration(1.0, (1.0, 1.0), (0,) * 20 + (1,) * 20, (0,) * 40, (sure,) * 20 + (unsure,) * 20)
+    folds = ((0,),) * 20 + ((1,),) * 20
+    kept = Calibration(1.0, (1.0, 1.0), folds, (0,) * 40, (sure,) * 20 + (unsure,) * 20)
     p = np.array([0.55, 0.45])
-    assert set_of(p, (0, 1), kept, SetSpec(0.2)) == [0, 1]
+    assert set_of(p, (), kept, SetSpec(0.2)) == [0, 1]
     assert set_of(p, (1,), kept, SetSpec(0.2)) == [0]

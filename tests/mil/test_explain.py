@@ -66,7 +66,8 @@ def test_the_curves_are_of_the_probability_that_is_predicted(trained: Cohort, ou
         left = round(len(bag.features) * (1 - removed))
         part = Bags.single(bag.features[:left], bag.coords[:left])
         each = [head.heads[k].task.probabilities(head.heads[k](part).logits) for k in prediction.folds]
-        powers = torch.cat(each).detach() ** (1 / head.temperature(prediction.folds))
+        own = head.temperatures(prediction.folds, out_of_fold)
+        powers = torch.cat(each).detach() ** torch.from_numpy(1 / own)
         assert found == pytest.approx((powers / powers.sum(1, keepdim=True)).mean(0)[label].item(), abs=1e-6)
     assert flipping.most_first[0] == pytest.approx(prediction.probabilities[label], abs=1e-6)
 

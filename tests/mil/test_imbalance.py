@@ -36,6 +36,7 @@ def test_the_losses_are_those_of_their_papers() -> None:
         "weighted": -(weights * logs).sum() / weights.sum(),
         "focal": -((1 - p) ** 2 * logs).mean(),
         "logit": -adjusted.mean(),
+        "sampled": -logs.mean(),  # the sampling itself is tested with the steps
     }
     assert set(expected) == set(CRITERIA) == set(IMBALANCE)
     for name, value in expected.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_a_slide_saved_again_under_another_patient_stops(
     run = plant("somebody else", noise=0.01)
     with pytest.raises(UsageError, match=r"s04 \(patient patient 2\) and twin \(patient somebody else\)"):
         train(*run, tmp_path / "head", SPEC)
-    report = train(*run, tmp_path / "head", TrainSpec(**SPEC.to_dict() | {"allow_duplicates": True}))
+    report = train(*run, tmp_path / "head", replace(SPEC, allow_duplicates=True))
     assert report.metrics["slides"] == 25
 
 

@@ -67,7 +67,7 @@ def test_a_head_of_patients_says_one_thing_of_each(cohort: tuple[Path, Path], tm
         f"s{number:02}" for number in range(24)
     ]
     fold = {slide: int(row["fold"]) for row in rows for slide in row["slide"].split("|")}
-    assert load_head(tmp_path / "head").fold_of_slide == fold
+    assert load_head(tmp_path / "head").folds_of_slide == {slide: (k,) for slide, k in fold.items()}
     assert "patient 0" not in json.dumps(json.loads((tmp_path / "head" / "head.json").read_text()))
     for prediction in predict_run(tmp_path / "head", cohort[0], out_of_fold=True):
         assert prediction.folds == (fold[prediction.slide],)

@@ -77,7 +77,7 @@ def test_the_out_of_fold_head_never_saw_the_slide(
 ) -> None:
     """Other embeddings of a slide must not move one bit of the head that held its fold out."""
     head = trained[1]
-    fold = load_head(head).fold_of_slide["s05"]
+    (fold,) = load_head(head).folds_of_slide["s05"]
     write_store(own_cohort[0], "s05", planted[0]["s05"][::-1] * 5 + 2, bad=(3,))
     train(*own_cohort, tmp_path / "changed", SPEC)
     weights = [f"fold-{number}.safetensors" for number in range(SPEC.folds)]
@@ -96,7 +96,8 @@ def test_training_slides_are_known_by_content_or_name_and_others_ask_all(
     renamed = open_store(write_store(tmp_path / "more", "renamed", x, source=original))
     rescanned = open_store(write_store(tmp_path / "more", "s07", x, source=original | {"identity": "new"}))
     unknown = open_store(write_store(tmp_path / "more", "unknown", x))
-    held_out = (loaded.fold_of_slide["s07"],)
+    held_out = loaded.folds_of_slide["s07"]
+    assert len(held_out) == 1
     assert predict_store(loaded, renamed, out_of_fold=True).folds == held_out
     assert predict_store(loaded, rescanned, out_of_fold=True).folds == held_out
     assert predict_store(loaded, unknown, out_of_fold=True).folds == (0, 1, 2)

@@ -94,9 +94,11 @@ def test_half_written_weights_are_trained_again(cohort: tuple[Path, Path], tmp_p
 def test_another_key_forgets(tmp_path: Path) -> None:
     layer = torch.nn.Linear(2, 2)
     first = Unfinished(tmp_path / "head", "one")
-    first.keep(0, layer)  # type: ignore[arg-type]
-    kept = Unfinished(tmp_path / "head", "one").weights(0)
+    epochs = [{"fold": 0.0, "epoch": 0.0, "train_loss": 0.5, "validation_loss": None, "lr": 1e-3}]
+    first.keep(0, layer.state_dict(), epochs)
+    kept = Unfinished(tmp_path / "head", "one").kept(0)
     assert kept is not None
-    assert torch.equal(kept["weight"], layer.weight)
-    assert Unfinished(tmp_path / "head", "two").weights(0) is None
-    assert Unfinished(tmp_path / "head", "one").weights(0) is None
+    assert torch.equal(kept.weights["weight"], layer.weight)
+    assert kept.epochs == epochs
+    assert Unfinished(tmp_path / "head", "two").kept(0) is None
+    assert Unfinished(tmp_path / "head", "one").kept(0) is None

@@ -13,7 +13,7 @@ from slidestream.mil.threshold import threshold_for
 def calibration(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Calibration:
     folds = np.arange(len(scores)) % 5 if folds is None else folds
     rows = tuple((1 - float(s), float(s)) for s in scores)
-    return Calibration(1.0, (1.0,) * 5, tuple(folds.tolist()), tuple(targets.tolist()), rows)
+    return Calibration(1.0, (1.0,) * 5, tuple((f,) for f in folds.tolist()), tuple(targets.tolist()), rows)
 
 
 def test_by_hand() -> None:
@@ -69,6 +69,6 @@ def test_impossible_shares_are_refused(share: float) -> None:
 
 
 def test_more_classes_have_no_threshold() -> None:
-    kept = Calibration(1.0, (1.0,), (0,), (2,), ((0.2, 0.3, 0.5),))
+    kept = Calibration(1.0, (1.0,), ((0,),), (2,), ((0.2, 0.3, 0.5),))
     with pytest.raises(UsageError, match="two classes"):
         threshold_for(kept, 0.9)

@@ -18,6 +18,7 @@ from slidestream.mil.artifact import load_head
 from slidestream.mil.crossval import cross_validate
 from slidestream.mil.fit import EpochReport, FoldJob, class_shares, fit_head, validation_loss
 from slidestream.mil.spec import TrainSpec
+from slidestream.mil.splits import plan_folds
 from slidestream.mil.standardise import Moments
 from slidestream.mil.train import train
 
@@ -28,7 +29,8 @@ SPEC = TrainSpec(folds=3, epochs=40, bootstrap=50)
 def test_learns_the_benchmarks_of_the_literature(name: str, least: float, benchmark_bags: Callable) -> None:
     """Chance is 0.5; the linear probe reaches about 0.85 on both."""
     labels, bags = benchmark_bags(name)
-    result = cross_validate(labels, bags.__getitem__, TrainSpec(bootstrap=20, epochs=40))
+    spec = TrainSpec(bootstrap=20, epochs=40)
+    result = cross_validate(plan_folds(labels, spec), bags.__getitem__, spec)
     assert result.metrics["head"]["auroc"].value > least
     assert result.metrics["linear_probe"]["auroc"].value > least
     expected = roc_auc_score(labels.targets, result.probabilities[:, 1])
@@ -43,9 +45,8 @@ def test_shuffled_labels_teach_nothing(benchmark_bags: Callable) -> None:
     for seed in range(3):
         shuffled = dict(zip(slides, np.random.default_rng(seed).permutation(slides), strict=True))
         spec = TrainSpec(bootstrap=1, epochs=10, seed=seed)
-        values.append(
-            cross_validate(labels, lambda s, m=shuffled: bags[m[s]], spec).metrics["head"]["auroc"].value
-        )
+        result = cross_validate(plan_folds(labels, spec), lambda s, m=shuffled: bags[m[s]], spec)
+        values.append(result.metrics["head"]["auroc"].value)
     assert 0.3 < np.mean(values) < 0.7
 
 
@@ -79,6 +80,8 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_no_trace(cohort: tuple, t
     assert files == [
         *(f"fold-{k}.safetensors" for k in range(3)),
         "head.json",
+        "history.jsonl",
+        "known.safetensors",
         "metrics.json",
         "predictions.csv",
     ]
