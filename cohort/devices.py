@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import EnvironmentProblem, SlidestreamError
-from ..spawning import context, deaf, spawned
+from ..spawning import context, deaf, how_ended, spawned
 from .batches import settled
 from .gpus import on_device
 from .job import Job, Outcome
@@ -124,7 +124,7 @@ def _heard(pipe: Connection, workers: Workers) -> Any:
         device, process = workers[pipe]
         process.join(5)
         raise EnvironmentProblem(
-            f"The process that computes on {device} ended (exit code {process.exitcode}).",
+            f"The process that computes on {device} ended ({how_ended(process.exitcode)}).",
             "Look for what ended it, perhaps too little memory; the same command goes on where this one was.",
         ) from None
 
