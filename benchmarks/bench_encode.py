@@ -22,7 +22,7 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from timing import START, Measured, measured_run
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import Input
 from slidestream.cohort.process import cached_embedder
+from slidestream.features.batching import USUAL, measured_batch
 from slidestream.features.embedder import Embedder
 from slidestream.tiling.spec import PatchSpec
 
@@ -88,9 +89,9 @@ def write_card(subject: Subject, folder: Path) -> Path:
     return card
 
 
-def own_speed(subject: Subject, embedder: Embedder, given: argparse.Namespace) -> float:
+def own_speed(subject: Subject, embedder: Embedder, batch: int, seconds: float) -> float:
     """Patches per second of batches that lie on the device, as many patches at once as in a run."""
-    size = min(embedder.at_once or given.batch_size, given.batch_size)
+    size = min(embedder.at_once or batch, batch)
     shape = (size, SIDE, SIDE, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=subject.device)
 
@@ -101,7 +102,7 @@ def own_speed(subject: Subject, embedder: Embedder, given: argparse.Namespace) -
 
     some()
     start, done = time.perf_counter(), 0
-    while (taken := time.perf_counter() - start) < given.seconds:
+    while (taken := time.perf_counter() - start) < seconds:
         some()
         done += 4 * size
     return done / taken
@@ -112,17 +113,24 @@ def measure(subject: Subject, slides: list[Path], given: argparse.Namespace) -> 
     with tempfile.TemporaryDirectory() as folder:
         card = write_card(subject, Path(folder))
         config = RunConfig(str(card), PatchSpec(SIDE, given.mpp), precision=subject.precision)
-        means = Execution(batch_size=given.batch_size, device=subject.device, readers=given.readers)
+        means = Execution(device=subject.device, readers=given.readers)
         start = time.perf_counter()
         embedder = cached_embedder(config.encoder, subject.device, subject.precision)
         loading = time.perf_counter() - start
-        own, runs = [own_speed(subject, embedder, given)], []
+        gpu = subject.device == "cuda"
+        found = given.batch_size or (measured_batch(embedder, "cuda", SIDE) if gpu else USUAL)
+        means = replace(means, batch_size=found)
+        own, runs = [own_speed(subject, embedder, means.batch_size, given.seconds)], []
         for _ in range(given.repeats):
             runs.append(measured_run(inputs, config, means))
-            own.append(own_speed(subject, embedder, given))
+            own.append(own_speed(subject, embedder, means.batch_size, given.seconds))
         flop = vit_flop(embedder.network.trunk, SIDE)  # type: ignore[arg-type]
     told = {"device": subject.device, "precision": subject.precision, "seconds_to_load": loading}
-    told |= compared(own, runs) | {"threads": torch.get_num_threads(), "gflop_per_patch": flop / 1e9}
+    told |= compared(own, runs) | {
+        "batch_size": found,
+        "threads": torch.get_num_threads(),
+        "gflop_per_patch": flop / 1e9,
+    }
     peak = peak_tflop(given.peak) if subject.device == "cuda" else None
     return told | ({"mfu": utilisation(told["own"], flop, peak)} if peak else {})
 
@@ -154,12 +162,11 @@ def peak_tflop(asked: float | None) -> float | None:
 def show(name: str, told: dict[str, Any]) -> None:
     used = f", {told['mfu']:.0%} of the device's FLOP/s" if "mfu" in told else ""
     shares = ", ".join(f"{stage} {share:.1%}" for stage, share in told["shares"].items())
-    print(f"{name} on {told['device']}, {told['precision']}, {told['threads']} threads of torch:")
-    print(f"  {told['own']:.1f} patches/s by itself{used}; loaded in {told['seconds_to_load']:.1f} s")
+    print(f"{name} on {told['device']}, {told['precision']}, batches of {told['batch_size']}:")
+    own = f"{told['own']:.1f} patches/s by itself{used}"
+    print(f"  {own}, {told['threads']} threads; loaded in {told['seconds_to_load']:.1f} s")
     print(f"  {told['run']:.1f} in a whole run of {told['patches']} patches: {told['ratio']:.3f} of it;")
-    print(
-        f"  {told['ratio_without_start']:.3f} but for the {told['start_seconds']:.1f} s its readers start in"
-    )
+    print(f"  {told['ratio_without_start']:.3f} but for {told['start_seconds']:.1f} s of starting readers")
     print(f"  of the run: {shares}")
 
 
@@ -170,7 +177,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of the encoder by itself, at a time")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=0, help="default: 32, and what pays on a GPU")
     parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
     parser.add_argument("--peak", type=float)

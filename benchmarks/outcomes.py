@@ -7,7 +7,8 @@ first follow a time to an event and when it is lost from sight, from the second 
 third a number. Everything is out of fold, by patient. Printed are
 
 - the concordance of the risk that gated ABMIL gives, by Cox and in discrete time, beside that of the true
-  risk and of a linear probe, and the integrated Brier score beside that of the true survival and of Kaplan and Meier;
+  risk and of a linear probe, and the integrated Brier score beside that of the true survival and of one
+  curve for all;
 - for each target what one head of three targets reaches where half of the labels are missing at random, less
   what three heads of one target reach from the same labels, with a 95 % interval: paired bootstrap over the
   patients of all cohorts. Each target depends on other patches, so that one attention for all (--head abmil)

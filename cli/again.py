@@ -9,7 +9,7 @@ import typer
 from .options import (
     BatchSize,
     Dask,
-    Device,
+    Devices,
     Json,
     ReaderMemory,
     Readers,
@@ -66,7 +66,7 @@ def retry(
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     batch_size: BatchSize = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     dask: Dask = "",
     json: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def retry(
         note(f"Where {lost[0]} lies is not known ({len(lost)} such): name its file to `slidestream run`.")
     execution = Execution.given(
         workers=workers,
-        batch_size=batch_size,
+        batch_size=batch_size or 0,
         device=device,
         readers=readers,
         timeout=timeout,

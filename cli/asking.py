@@ -77,7 +77,8 @@ def resolve_command(given: dict[str, Any]) -> Ask:
     }
     names = given["encoder"] or [None]
     asked = [{**flags, "encoder": name} for name in names]
-    configs = [resolve(given["config"], each, given["settings"] or []) for each in asked]
+    device = given.get("device", "auto")
+    configs = [resolve(given["config"], each, given["settings"] or [], device) for each in asked]
     if given["stain_target"]:
         stain = aimed(configs[0], given).stain
         configs = [replace(config, stain=stain) for config in configs]

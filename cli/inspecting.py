@@ -50,7 +50,7 @@ def info(
 def _facts(items: Sequence[Input], phi: bool, limits: Execution) -> Iterator[dict[str, Any]]:
     """What each input is, asked in processes of their own: opening it may end them."""
     from ..cohort.apart import answers
-    from ..cohort.naming import printable
+    from ..text import printable
 
     asked = ((item, question) for item in items for question in _questions(item, phi))
     for item, told in groupby(answers(asked, limits), key=itemgetter(0)):

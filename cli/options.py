@@ -28,8 +28,14 @@ Readers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Reader processes; 0 reads unprotected, in this one. [default: 2]"),
 ]
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32]")]
+BatchSize = Annotated[
+    int | None, typer.Option(metavar="N", help="Patches encoded at once. [default: 32; what pays on a GPU]")
+]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, or auto.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", metavar="D", help="cpu, cuda, several as cuda:0,cuda:1, or auto for all GPUs."),
+]
 Dask = Annotated[
     str, typer.Option("--dask", metavar="ADDRESS", help="A Dask scheduler: one task per input, same stores.")
 ]
@@ -59,6 +65,12 @@ RoiClass = Annotated[
 ]
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
+]
+Covariates = Annotated[
+    Path | None,
+    typer.Option(
+        "--covariates", metavar="CSV", help="Column slide and those that the head takes besides the slide."
+    ),
 ]
 Encoder = Annotated[
     list[str] | None,

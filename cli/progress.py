@@ -36,7 +36,8 @@ class RunProgress:
         )
         self._slides = self._bar.add_task("slides", total=None, rate="")
         self._current = self._bar.add_task("patches", total=None, rate="", visible=False)
-        self._jobs = self._ended = self._failed = self._patches = self._before = 0
+        self._jobs = self._ended = self._failed = self._patches = 0
+        self._before: dict[str, int] = {}
         self._start = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -68,8 +69,8 @@ class RunProgress:
 
     def patches(self, slide_id: str, done: int, total: int) -> None:
         """Move the bars."""
-        self._patches += done - self._before
-        self._before = done if done < total else 0
+        self._patches += done - self._before.get(slide_id, 0)
+        self._before[slide_id] = done
         rate = f"{self.patches_per_second:.0f} patches/s, {self._failed} failed"
         self._bar.update(
             self._current,
@@ -85,7 +86,7 @@ class RunProgress:
         """Say how an input ended."""
         self._ended += 1
         self._failed += outcome.status == FAILED
-        self._before = 0
+        self._before.pop(outcome.slide_id, None)
         self._bar.update(self._slides, completed=self._ended)
         self._line(f"[{self._ended}/{self._jobs}] {outcome.slide_id}: {_ending(outcome)}")
 

@@ -13,7 +13,7 @@ from .asking import resolve_command
 from .options import (
     BatchSize,
     Dask,
-    Device,
+    Devices,
     Encoder,
     Inputs,
     Json,
@@ -84,7 +84,7 @@ Stain = Annotated[
     str | None,
     typer.Option(
         metavar="METHOD",
-        help="Normalise H&E: macenko, vahadane, ruifrok or reinhard. [default: not at all]",
+        help="Normalise H&E: macenko, vahadane, ruifrok, reinhard or none. [default: from the encoder card]",
     ),
 ]
 StainTarget = Annotated[
@@ -117,7 +117,9 @@ Exclude = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(metavar="KIND", help="What a foundation model computes in: fp32, bf16 or fp16."),
+    typer.Option(
+        metavar="KIND", help="What a foundation model computes in: fp32, bf16, fp16, or auto. [default: fp32]"
+    ),
 ]
 
 
@@ -152,7 +154,7 @@ def run(
     timeout: Timeout = None,
     reader_memory: ReaderMemory = None,
     batch_size: BatchSize = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     dask: Dask = "",
     config: Config = None,
     settings: Set = None,
@@ -165,7 +167,7 @@ def run(
 
     execution = Execution.given(
         workers=workers,
-        batch_size=batch_size,
+        batch_size=batch_size or 0,
         device=device,
         readers=readers,
         timeout=timeout,
@@ -282,7 +284,7 @@ def _report(run: Path, summary: Summary) -> None:
 
 
 def _row(step: Step) -> dict[str, Any]:
-    from ..cohort.naming import printable
+    from ..text import printable
 
     asked = step.input.to_dict() | {"path": printable(step.input.path)}
     same_as = step.twin.slide_id if step.twin else ""

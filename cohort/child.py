@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,13 +17,11 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
-from ..spawning import born_deaf, how_ended, main_left_out
+from ..spawning import context, deaf, how_ended, spawned
 from .config import Execution
 
 START_SECONDS = 120.0
 """How long a child may take until it answers: it loads its libraries, on a slow disk perhaps."""
-
-context = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,7 @@ class Child:
         """Start it; what it is told is heard as soon as it listens."""
         self._pipe, theirs = context.Pipe()
         memory = round(self._limits.memory_gb * 2**30)
-        self._process = context.Process(target=self._serve, args=(theirs, memory, *self._given), daemon=True)
-        with born_deaf(), main_left_out():
-            self._process.start()
+        self._process = spawned(self._serve, (theirs, memory, *self._given))
         theirs.close()
         self._ready = False
 
@@ -122,7 +117,7 @@ class Child:
 
 def confine(memory: int) -> None:
     """The first thing a child does: it leaves Ctrl-C to its parent, and takes no more than `memory` bytes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    deaf()
     if not memory or sys.platform == "win32":
         return
     import resource

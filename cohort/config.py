@@ -82,8 +82,8 @@ class Execution(Spec):
 
     Attributes:
         workers: threads that read one input.
-        batch_size: patches encoded at once.
-        device: a torch device, "cpu" or "cuda".
+        batch_size: patches encoded at once; 0 for 32, and on a GPU what is found to pay there.
+        device: a torch device, "cpu" or "cuda"; several as "cuda:0,cuda:1"; "auto" for all GPUs there are.
         readers: processes that read ahead, an input each; 0 reads within this process, which then has
             no protection against what a file does to its decoder.
         timeout: seconds without a new patch after which a reader process is given up.
@@ -98,8 +98,8 @@ class Execution(Spec):
     memory_gb: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.batch_size < 1:
-            raise UsageError("workers and batch_size must be at least 1.")
+        if self.workers < 1 or self.batch_size < 0:
+            raise UsageError("workers must be at least 1, batch_size 0 or more.")
         if self.readers < 0 or self.memory_gb < 0 or self.timeout <= 0:
             raise UsageError("readers and memory must not be negative, the timeout must be above 0.")
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from ..errors import InputError, SlidestreamError, StoreError, UnsupportedFormat, UsageError
-from ..features.exchange import Exchanged, from_store, opened_h5
-from ..features.exchange_anndata import read_anndata, write_anndata
-from ..features.exchange_h5 import read_h5, read_tensor, write_clam, write_stamp, write_trident
+from ..features.exchange import Exchanged, from_store
+from ..features.exchange_anndata import write_anndata
+from ..features.exchange_files import Found, find_files, label_of, read_found
+from ..features.exchange_h5 import write_clam, write_stamp, write_trident
 from ..features.imported import Labelled, attributes_of, same_import, write_import
 from ..features.layout import SUFFIX, list_stores, slide_id_of, store_path
 from ..features.store import open_store
 from ..features.verify import missing_part
 from ..mil.contract import EmbeddingContract, require_equal
-from ..spec import json_digest
 from .config import FILE
 from .job import DONE, FAILED, Outcome
 from .ledger import Ledger, outcome_of
-from .naming import printable
 
 WRITERS: dict[str, Callable[[Path, str, Exchanged], Path]] = {
     "trident": write_trident,
@@ -32,15 +30,6 @@ WRITERS: dict[str, Callable[[Path, str, Exchanged], Path]] = {
     "anndata": write_anndata,
 }
 UP_TO_DATE = "up_to_date"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file to import: what its slide is called, and where the coordinates lie if not in itself."""
-
-    slide_id: str
-    path: Path
-    coords: Path | None = None
 
 
 def export_run(run: Path, form: str, out: Path) -> Iterator[Outcome]:
@@ -111,40 +100,6 @@ def import_folder(folder: Path, run: Path, label: str = "", slide_mpp: float = 0
             yield outcome
 
 
-def find_files(folder: Path) -> list[Found]:
-    """Files with embeddings below a folder, sorted by slide; a .pt only where no other file has them.
-
-    Raises:
-        UsageError: there is none, or two are of one slide.
-    """
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    h5 = [path for path in files if path.suffix in (".h5", ".h5ad")]
-    whole = [path for path in h5 if path.suffix == ".h5ad" or _holds_features(path)]
-    places = {path.stem: path for path in h5 if path not in whole}
-    tensors = [path for path in files if path.suffix == ".pt" and path.stem not in {p.stem for p in whole}]
-    items = [Found(printable(path.stem), path) for path in whole]
-    items += [Found(printable(path.stem), path, places.get(path.stem)) for path in tensors]
-    items.sort(key=lambda item: item.slide_id)
-    twice = sorted({a.slide_id for a, b in pairwise(items) if a.slide_id == b.slide_id})
-    if not items or twice:
-        raise UsageError(
-            f"Several files are of {twice[0]}."
-            if twice
-            else f"There is no .h5, .h5ad or .pt file in {folder}.",
-            "Name the folder with the embeddings of one encoder.",
-        )
-    return items
-
-
-def _holds_features(path: Path) -> bool:
-    """Whether a file has embeddings; one that is damaged counts, so that it is not passed over."""
-    try:
-        with opened_h5(path) as file:
-            return "features" in file or "feats" in file or "coords" not in file
-    except UnsupportedFormat:
-        return True
-
-
 def _bind(run: Path, label: str, found: Sequence[Found]) -> str:
     """Mark the run folder as one of imports; returns the label that holds there."""
     path = run / FILE
@@ -157,7 +112,7 @@ def _bind(run: Path, label: str, found: Sequence[Found]) -> str:
         return str(known)
     if list_stores(run):
         raise UsageError(f"{run} was computed here.", "Import into another folder with -o.")
-    label = label or json_digest([[item.slide_id, item.path.stat().st_size] for item in found])[:16]
+    label = label or label_of(found)
     run.mkdir(parents=True, exist_ok=True)
     beside = run / f".{FILE}.{os.getpid()}"
     beside.write_text(yaml.safe_dump({"schema": 1, "imported": {"label": label}}))
@@ -167,7 +122,7 @@ def _bind(run: Path, label: str, found: Sequence[Found]) -> str:
 
 def _imported(item: Found, run: Path, said: Labelled) -> Outcome:
     try:
-        bag = _read(item)
+        bag = read_found(item)
         attributes = attributes_of(bag, said)
         contract = EmbeddingContract.from_attributes(attributes)
         place = store_path(run, bag.slide_id)
@@ -178,19 +133,6 @@ def _imported(item: Found, run: Path, said: Labelled) -> Outcome:
         return outcome_of(open_store(place))
     except (InputError, StoreError) as error:
         return _failed(item.slide_id, error)
-
-
-def _read(item: Found) -> Exchanged:
-    if item.path.suffix == ".h5ad":
-        return read_anndata(item.path, item.slide_id)
-    if item.path.suffix == ".h5":
-        return read_h5(item.path, item.slide_id)
-    if item.coords is None:
-        raise UnsupportedFormat(
-            f"{item.path.name} says not where its patches are.",
-            "Put the .h5 files with the coordinates of the patches into the same folder.",
-        )
-    return read_tensor(item.path, item.coords, item.slide_id)
 
 
 def _is_there(place: Path, attributes: dict[str, object]) -> bool:

@@ -17,9 +17,9 @@ from ..errors import DiskFull, StoreError
 from ..features.layout import list_stores, slide_id_of
 from ..features.store import Store, open_store
 from ..table import write_table
+from ..text import printable
 from .inputs import Input
 from .job import FAILED, Outcome, stored
-from .naming import printable
 
 FILE = "ledger.sqlite"
 FAILURES = "failures.csv"

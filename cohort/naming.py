@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..text import printable
 from ..wsi.remote_bytes import url_of
 
 FURTHEST = 3
@@ -74,8 +75,3 @@ def _stem(path: Path) -> str:
 def _shown(path: Path) -> Path:
     """Without what follows a question mark in a URL: it may be a key."""
     return Path(str(path).partition("?")[0]) if url_of(path) else path
-
-
-def printable(text: str) -> str:
-    """A name as valid Unicode: bytes of a file name that are not UTF-8 become backslash escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

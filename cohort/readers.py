@@ -12,8 +12,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spawning import context
 from ..tiling.stream import PatchBatch, Reading
-from .child import Child, context, may_have_children
+from .child import Child, may_have_children
 from .config import Execution
 from .job import Job
 from .reader import Ended, Filled, Message, serve

@@ -18,9 +18,12 @@ from ..features.layout import list_stores, slide_id_of, store_path
 from ..features.store import open_store
 from ..features.verify import Problem, verify_store
 from ..spec import differences
+from .batches import USUAL, settled, with_size
 from .claims import Together
 from .cluster import outcomes_on_dask
 from .config import Execution, RunConfig, bind
+from .devices import on_devices
+from .gpus import devices_for, devices_of, on_device
 from .inputs import Input
 from .job import DONE, FAILED, NO_TISSUE, Job, Opener, Outcome, grouped, open_source
 from .ledger import Entry, Ledger, absolute, outcome_of
@@ -145,8 +148,15 @@ def require_same_patches(orders: Sequence[RunOrder]) -> None:
                 f"{first.encoder} and {other.encoder} take other patches: {'; '.join(lines)}.",
                 "Run the encoders one by one, or choose an --mpp and a --patch-size that all of them take.",
             )
+        if other.stain != first.stain:
+            raise UsageError(
+                f"{first.encoder} and {other.encoder} take patches in other stains.",
+                "Run the encoders one by one, or name a --stain for all of them, perhaps none.",
+            )
     if len(orders) > 1 and orders[0].dask:
         raise UsageError("On Dask each encoder is a run of its own.", "Give one --encoder at a time.")
+    if orders[0].dask and len(devices_of(orders[0].execution.device)) > 1:
+        raise UsageError("On Dask a worker has one device.", "Start a worker for each GPU, and name cuda.")
 
 
 class Folder:
@@ -220,6 +230,7 @@ def _outcomes(folders: Sequence[Folder], watcher: Watcher) -> Generator[Ended, N
 
 
 def _on_dask(jobs: Sequence[Job], address: str) -> Iterator[Ended]:
+    jobs = [with_size(job, job.execution.batch_size or USUAL) for job in jobs]
     by_slide = {job.input.slide_id: job for job in jobs}
     return ((by_slide[outcome.slide_id], outcome) for outcome in outcomes_on_dask(jobs, address))
 
@@ -259,7 +270,14 @@ def _computed(jobs: Sequence[Job], sharing: Together, watcher: Watcher) -> Gener
 
 def _shared(jobs: Sequence[Job], sharing: Together, watcher: Watcher) -> Generator[Ended, None, None]:
     """The outcomes of the jobs that no other run is working on."""
-    with feeds(jobs, sharing.take) as ahead:
+    devices = devices_for(jobs)
+    if len(devices) > 1:
+        for job, outcomes in on_devices(jobs, devices, sharing.take, watcher.patches):
+            yield from zip(job.members, outcomes, strict=True)
+            sharing.give_back(job)
+        return
+    here = settled([on_device(job, devices[0]) for job in jobs])
+    with feeds(here, sharing.take) as ahead:
         for job, feed in ahead:
             on_patches = functools.partial(watcher.patches, job.input.slide_id)
             yield from zip(job.members, process_all(job, on_patches, feed), strict=True)

@@ -39,6 +39,7 @@ class EncoderCard(Spec):
         arguments: of the architecture.
         keys: how the tensors in the file are named, see `features.zoo.renaming`; empty: as in the
             architecture.
+        stain: method that a run normalises patches by, unless told otherwise; None for none.
         facts: where these settings were read, and what is uncertain about them.
     """
 
@@ -64,6 +65,7 @@ class EncoderCard(Spec):
     arguments: dict[str, Any] = field(default_factory=dict, hash=False)
     keys: str = ""
     facts: str = ""
+    stain: str | None = None
 
     @property
     def repo(self) -> str:

@@ -42,6 +42,10 @@ class Encoder:
         return embeddings.float()
 
 
+BF16 = ("avx512_bf16", "amx_bf16")
+"""Instructions of processors that multiply in bfloat16; without them it is slower than float32."""
+
+
 def build_texture() -> Encoder:
     from .texture import Texture
 
@@ -111,8 +115,30 @@ def _load_model(card: EncoderCard) -> Encoder:
     return Encoder(card, load_model(card, path))
 
 
+def best_precision(card: EncoderCard, device: str) -> str:
+    """The fastest precision that a device computes a network in by itself; "fp32" for built-in encoders.
+
+    Args:
+        device: a torch device, "auto", or several, of which the first decides.
+    """
+    if not card.architecture:
+        return "fp32"
+    import torch
+
+    if resolve_device(device.partition(",")[0].strip()).startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if any(found.get(name) for name in BF16) else "fp32"
+
+
 def resolve_device(name: str) -> str:
-    """A torch device for "auto": the GPU if there is one."""
+    """A torch device for "auto": the GPU if there is one.
+
+    Raises:
+        UsageError: several devices are named.
+    """
+    if "," in name:
+        raise UsageError(f"{name} is more than one device.", "Name one; only `run` takes several.")
     if name != "auto":
         return name
     import torch

@@ -109,7 +109,7 @@ def write_import(place: Path, bag: Exchanged, attributes: Mapping[str, Any]) -> 
         BadGeometry: coordinates too large for a slide.
         DiskFull: there is no room for it; nothing is left in place.
     """
-    corners = _level0(bag, attributes)
+    corners = level0_corners(bag, attributes)
     status = np.where(np.isnan(bag.features).any(axis=1), UNREADABLE, OK).astype(np.uint8)
     size = np.array(attributes["source"]["size"][:2])
     mask = _footprint(corners[:, :2], attributes["extent"][:2], size)
@@ -146,8 +146,12 @@ def _extent(bag: Exchanged, mpp: float) -> float:
     return float(steps.min()) if len(steps) else 1.0
 
 
-def _level0(bag: Exchanged, attributes: Mapping[str, Any]) -> NDArray[np.int32]:
-    """Corners in whole level-0 px."""
+def level0_corners(bag: Exchanged, attributes: Mapping[str, Any]) -> NDArray[np.int32]:
+    """Corners (N, 2 or 3) in whole level-0 px, for a bag and its `attributes_of`.
+
+    Raises:
+        BadGeometry: coordinates too large for a slide.
+    """
     spacing = np.array(attributes["source"]["spacing"][: bag.coords.shape[1]])
     corners = bag.coords / spacing if bag.facts.microns else bag.coords
     if len(corners) and (np.abs(corners) > np.iinfo(np.int32).max).any():

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
+from ..features.store import Store
 from ..table import write_table
 from .answers import cells_of, columns_of, prefix_of
+from .bags import Bags, bag_from_store
 from .calibration import Calibration
 from .contract import EmbeddingContract
+from .covariates import Covariates, Rows, with_covariates
 from .crossval import CrossValidation
 from .familiarity import TrainingBags
 from .heads import Head
 from .history import Epoch, json_lines
 from .kept import Kept
+from .patients import one_bag
 from .registry import head_for
 from .spec import TrainSpec
 
@@ -57,6 +61,7 @@ class Trained:
         left_out: slide_ids by reason: "without_label", "without_store", "without_patches", and of given
             splits "without_split".
         history: every epoch of every fold.
+        covariates: what the heads take besides the slide.
     """
 
     result: CrossValidation
@@ -65,6 +70,7 @@ class Trained:
     members: dict[str, dict[str, str]]
     left_out: dict[str, list[str]]
     history: list[Epoch]
+    covariates: Covariates
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -96,6 +102,8 @@ class TrainedHead:
             content, so that a renamed slide is recognised. None of them where all heads
             may know it.
         known: what the training slides look like; None where the folder was written before there was that.
+        covariates: what the heads take besides the slide.
+        told: the covariates of slides, once `with_covariates` has given them.
     """
 
     heads: tuple[Head, ...]
@@ -105,6 +113,25 @@ class TrainedHead:
     folds_of_slide: dict[str, tuple[int, ...]]
     folds_of_identity: dict[str, tuple[int, ...]]
     known: TrainingBags | None
+    covariates: Covariates
+    told: Rows | None = None
+
+    def bag_of(self, stores: Sequence[Store]) -> Bags:
+        """One bag of the slides of a patient, with all that the heads take.
+
+        Raises:
+            UsageError: the heads take covariates, and none were given.
+            InputError: a slide has no patch with an embedding, or its covariates are missing or impossible.
+        """
+        bag = one_bag([bag_from_store(store) for store in stores])
+        if not self.covariates.columns:
+            return bag
+        if self.told is None:
+            raise UsageError(
+                f"This head takes the covariates {self.covariates.names} besides the slide.",
+                f"Give --covariates CSV with the columns slide, {self.covariates.names}.",
+            )
+        return with_covariates(bag, self.covariates.encode(self.told, [s.slide_id for s in stores]))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -194,14 +221,14 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
     kept, slides = _read_kept(document, spec), document["slides"]
-    outcomes = tuple(one.outcome for one in kept)
     return TrainedHead(
-        heads=tuple(_read_heads(folder, document, lambda dim: head_for(spec, dim, outcomes))),
+        heads=tuple(_read_heads(folder, document, kept)),
         kept=kept,
         contract=contract,
         spec=spec,
         folds_of_slide={slide: tuple(one["folds"]) for slide, one in slides.items()},
         folds_of_identity={one["identity"]: tuple(one["folds"]) for one in slides.values()},
+        covariates=Covariates.from_dict(document["covariates"]),
         known=_read_known(folder, document.get("known")),
     )
 
@@ -214,6 +241,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
         **_kept_of(result),
+        "covariates": trained.covariates.to_dict(),
         "slides": {
             slide: {"folds": list(folds_of[bag]), "identity": identity}
             for bag, slides in trained.members.items()
@@ -242,11 +270,16 @@ def _read_kept(document: dict[str, Any], spec: TrainSpec) -> tuple[Kept, ...]:
     return (Kept.from_dict({"target": target, "names": document["classes"], "calibration": calibration}),)
 
 
-def _read_heads(folder: Path, document: dict[str, Any], build: Callable[[int], Head]) -> list[Head]:
+def _read_heads(folder: Path, document: dict[str, Any], kept: tuple[Kept, ...]) -> list[Head]:
+    spec, outcomes = TrainSpec.from_dict(document["train"]), tuple(one.outcome for one in kept)
     heads = []
     for number, digest in enumerate(document["weights"]):
-        head = build(document["contract"]["encoder"]["dim"])
-        head.load_state_dict(_tensors(folder / _weights_name(number), digest))
+        head = head_for(spec, document["contract"]["encoder"]["dim"], outcomes)
+        tensors = _tensors(folder / _weights_name(number), digest)
+        if spec.covariates:
+            place = "early" if spec.fusion == "intermediate" else "late"
+            head.take_covariates(len(tensors[f"{place}.mean"]), spec.fusion)
+        head.load_state_dict(tensors)
         heads.append(head.eval())
     if not heads:
         raise StoreCorrupt(f"{folder} holds no weights.", AGAIN)

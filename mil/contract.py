@@ -10,7 +10,7 @@ from ..features.card import EncoderCard
 from ..spec import Spec, differences
 
 # Facts about an encoder that can change while every embedding stays the same.
-DESCRIPTIVE = ("source", "file", "licence", "gated", "patch_px", "least_px", "spacings", "facts")
+DESCRIPTIVE = ("source", "file", "licence", "gated", "patch_px", "least_px", "spacings", "facts", "stain")
 
 
 @dataclass(frozen=True)

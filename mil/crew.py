@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,14 +15,12 @@ import torch
 from safetensors.torch import load, save
 
 from ..errors import EnvironmentProblem, SlidestreamError
-from ..spawning import born_deaf, how_ended, main_left_out
+from ..spawning import context, deaf, how_ended, spawned
 from .cases import Cases
 from .fit import EpochReport, FoldJob, Progress, fit_head
 from .spec import TrainSpec
 
 Weights = dict[str, torch.Tensor]
-
-context = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,7 @@ class _Worker:
     def start(self, job: FoldJob) -> Connection:
         """Start it with its first fold; the pipe to listen at."""
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._task), daemon=True)
-        with born_deaf(), main_left_out():
-            self._process.start()
+        self._process = spawned(_serve, (theirs, self._task))
         theirs.close()
         self.tell(job)
         return self._pipe
@@ -126,7 +120,7 @@ class _Worker:
 
 def _serve(pipe: Connection, task: Task) -> None:
     """Train what comes through the pipe until it closes; end at once where the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    deaf()
     bags = task.cases.loader(task.cache_bytes)
     try:
         while True:

@@ -94,10 +94,12 @@ def cross_validate(
     """
     known = known_of(plan.labels, spec.asked)
     judged = _judged(plan, known)
-    moments = [Moments.of_bag(load(slide)) for slide in plan.labels.slides]
-    jobs = _jobs(plan, known, moments, spec)
+    bags = [_seen_of(load(slide)) for slide in plan.labels.slides]
+    moments = [of_bag for of_bag, _ in bags]
+    covariates = np.stack([own for _, own in bags])
+    jobs = _jobs(plan, known, (moments, covariates), spec)
     heads = tuple(fit(jobs) if fit else (fit_head(job, load, spec) for job in jobs))
-    means = torch.stack([m.mean for m in moments]).numpy()
+    means = np.hstack([torch.stack([m.mean for m in moments]).numpy(), covariates])
     answered = tuple(
         answer(said, _probed(plan, own, means)[judged])
         for said, own in zip(_said(plan, heads, known, load), known, strict=True)
@@ -182,16 +184,27 @@ def _stopping(
 
 
 def _probed(plan: Plan, known: Known, means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(all slides, A) of the linear probe, the mean over splits that hold a slide out; NaN without one."""
+    """(all slides, A) of the linear probe, which sees covariates too: the mean over splits that hold a
+    slide out, NaN without one."""
     sums = np.zeros((len(means), known.outcome.size))
     for split in plan.splits:
         inside = np.flatnonzero(split.train | split.validation)
-        sums[split.held_out] += probe_target(known.only(inside), means[inside], means[split.held_out])
+        filled = np.where(np.isnan(means), np.nan_to_num(np.nanmean(means[inside], axis=0)), means)
+        sums[split.held_out] += probe_target(known.only(inside), filled[inside], filled[split.held_out])
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / plan.held_out.sum(0)[:, None])
 
 
-def _jobs(plan: Plan, known: Sequence[Known], moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJob]:
+def _seen_of(bag: Bags) -> tuple[Moments, NDArray[np.float32]]:
+    """The moments of a single bag, and its covariates (K,), where it has any."""
+    own = np.empty(0, np.float32) if bag.covariates is None else bag.covariates[0].numpy()
+    return Moments.of_bag(bag), own
+
+
+def _jobs(
+    plan: Plan, known: Sequence[Known], seen: tuple[list[Moments], NDArray[np.float32]], spec: TrainSpec
+) -> Iterator[FoldJob]:
+    moments, covariates = seen
     outcomes = tuple(one.outcome for one in known)
     cases = list(zip(plan.labels.slides, _truths(known), strict=True))
     for number, split in enumerate(plan.splits):
@@ -205,6 +218,7 @@ def _jobs(plan: Plan, known: Sequence[Known], moments: list[Moments], spec: Trai
             seed=int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0]),
             outcomes=outcomes,
             folds=len(plan.splits),
+            covariates=covariates[train] if covariates.size else None,
         )
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .cache import LoadBag
@@ -65,6 +67,7 @@ class FoldJob:
         seed: of everything random in this fold.
         outcomes: the targets; none for the one with classes that the spec names.
         folds: how many are trained in all.
+        covariates: (T, K) float32 of the training slides; None where heads take none.
     """
 
     fold: int
@@ -75,6 +78,7 @@ class FoldJob:
     seed: int
     outcomes: tuple[Outcome, ...] = ()
     folds: int = 1
+    covariates: NDArray[np.float32] | None = None
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -104,6 +108,9 @@ def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
     head.standardise.fit(job.moments)
     if isinstance(head.task, Joint):
         head.task.prepare(known_of_each(job.train))
+    if job.covariates is not None:
+        layer = head.take_covariates(job.covariates.shape[1], spec.fusion)
+        layer.fit(torch.from_numpy(job.covariates))
     return head
 
 

@@ -1,4 +1,4 @@
-"""Where bags come from: the stores of a run folder, or npz files of other tools."""
+"""Where bags come from: the stores of a run folder, or files of other tools."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from ..features.card import EncoderCard
+from ..features.exchange import Exchanged
+from ..features.exchange_files import SUFFIXES, find_files, label_of, read_found
+from ..features.imported import Labelled, attributes_of, level0_corners
 from ..features.layout import list_stores, slide_id_of
 from ..features.store import open_store
 from .bags import Bags, bag_from_store
@@ -142,10 +145,70 @@ class NpzSource(BagSource):
         return features[kept].astype(wanted), coords[kept].astype(np.int32)
 
 
+class H5Source(BagSource):
+    """A folder of embeddings by TRIDENT, CLAM or STAMP (HDF5), or AnnData; needs the extra `exchange`.
+
+    They mean what they would once imported: a head of such bags understands the stores that `import` makes
+    of the same folder, and no others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = find_files(folder)
+        self._found = {item.slide_id: item for item in found}
+        self._label = label_of(found)
+        self._last: tuple[str, Exchanged] | None = None
+
+    @property
+    def slides(self) -> list[str]:
+        return sorted(self._found)
+
+    def count(self, slide: str) -> int:
+        return int(_known(self._bag(slide)).sum())
+
+    def load(self, slide: str) -> Bags:
+        bag = self._bag(slide)
+        known = _known(bag)
+        features = bag.features[known]
+        if not np.isfinite(features).all():
+            raise InputError(f"Bag {slide} has embeddings that are infinite.", "Leave it out.")
+        corners = level0_corners(bag, self.facts(slide))[known]
+        return Bags.single(torch.from_numpy(features), torch.from_numpy(corners))
+
+    def contract(self, slide: str) -> EmbeddingContract:
+        return EmbeddingContract.from_attributes(self.facts(slide))
+
+    def identity(self, slide: str) -> str:
+        return str(self.facts(slide)["source"]["identity"])
+
+    def facts(self, slide: str) -> Any:
+        return attributes_of(self._bag(slide), Labelled(self._label))
+
+    def _bag(self, slide: str) -> Exchanged:
+        """The file's content; that of the last one is kept, which is asked for several things in a row."""
+        last = self._last
+        if last is None or last[0] != slide:
+            last = self._last = slide, read_found(self._found[slide])
+        return last[1]
+
+
+def _known(bag: Exchanged) -> NDArray[np.bool_]:
+    """Which patches (N,) have an embedding: others write NaN where they have none."""
+    return np.asarray(~np.isnan(bag.features).any(axis=1))
+
+
 def bag_source(folder: Path) -> BagSource:
-    """The stores of a run folder, or the npz files of a folder that holds some and no stores."""
-    if not (folder / "embeddings").is_dir() and any(folder.glob("*.npz")):
+    """The stores of a run folder, or the files of other tools in a folder that holds some and no stores.
+
+    Raises:
+        UsageError: two files are of one slide.
+        MissingExtra: reading them needs h5py, which is not installed.
+    """
+    if (folder / "embeddings").is_dir():
+        return StoreSource(folder)
+    if any(folder.glob("*.npz")):
         return NpzSource(folder)
+    if any(path.suffix in SUFFIXES for path in folder.rglob("*.h5*")):
+        return H5Source(folder)
     return StoreSource(folder)
 
 

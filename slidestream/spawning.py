@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnProcess
 from types import ModuleType
+from typing import Any
+
+context = multiprocessing.get_context("spawn")
+
+
+def spawned(target: Callable[..., None], given: tuple[Any, ...], daemon: bool = True) -> SpawnProcess:
+    """A process that runs a function of a module; one that is no daemon may have children of its own.
+
+    It gets no SIGINT from its first instruction on, and does not run the main script again.
+    """
+    process = context.Process(target=target, args=given, daemon=daemon)
+    with _born_deaf(), _main_left_out():
+        process.start()
+    return process
+
+
+def deaf() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent of this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
-def born_deaf() -> Iterator[None]:
+def _born_deaf() -> Iterator[None]:
     """Processes started in this block get no SIGINT, from their first instruction on, where POSIX allows."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -26,7 +47,7 @@ def born_deaf() -> Iterator[None]:
 
 
 @contextmanager
-def main_left_out() -> Iterator[None]:
+def _main_left_out() -> Iterator[None]:
     """Processes started in this block do not run the main script again, as spawned ones do otherwise.
 
     They would import all that it imports, torch most likely, and run it whole where it lacks the usual guard.

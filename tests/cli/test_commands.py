@@ -234,7 +234,7 @@ def test_ctrl_c_ends_with_130_and_the_command_to_go_on(
 
 def test_help_says_what_holds_where_nothing_is_said(cli: Cli) -> None:
     shown = " ".join(cli("run", "--help").out.replace("│", " ").split())
-    for default in ("[default: 64]", "[default: not at all]", "[default: from the encoder card]"):
+    for default in ("[default: 64]", "[default: 32; what pays on a GPU]", "[default: from the encoder card]"):
         assert default in shown
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import openslide
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from slidestream.cohort.config import Execution, RunConfig
@@ -24,23 +23,11 @@ from slidestream.report.stain_effect import normalised
 from slidestream.stain.reference import reference
 from slidestream.tiling.spec import PatchSpec
 
+from ..he_slides import PALER, PURPLE, SIDE, he_slide
+
 Cli = Callable[..., Any]
-SIDE, PATCH_PX = 600, 64
-PURPLE, PALER = [[0.62, 0.70, 0.354], [0.17, 0.92, 0.353]], [[0.45, 0.55, 0.2], [0.1, 0.75, 0.35]]
+PATCH_PX = 64
 CONFIG = RunConfig(patch=PatchSpec(PATCH_PX, 1.0))
-
-
-def he_slide(stains: list[list[float]], seed: int = 0) -> NDArray[np.uint8]:
-    """Glass with a disc of blocks of 4 px that hold much of one stain and little of the other."""
-    rng = np.random.default_rng(seed)
-    cells = SIDE // 4
-    amounts = rng.gamma(3, 0.25, (cells, cells, 2)) * rng.uniform(0.7, 1.3)
-    which = rng.integers(2, size=(cells, cells))
-    np.put_along_axis(amounts, which[..., None], 0.01, axis=2)
-    levels = 240 * np.exp(-amounts @ np.array(stains)) - 1
-    y, x = np.mgrid[:cells, :cells] - cells / 2
-    levels[x**2 + y**2 > (0.4 * cells) ** 2] = 239
-    return levels.round().clip(0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from slidestream.features import device as module
 from slidestream.features.card import EncoderCard
 from slidestream.features.device import Cuda, Here, Waiting, device_of, pinned
 from slidestream.features.embedder import ON_CPU, Embedder
-from slidestream.features.encoder import Encoder, load_encoder
+from slidestream.features.encoder import Encoder, best_precision, known_card, load_encoder
 from slidestream.features.store import open_store
 from slidestream.features.zoo.preprocess import Preprocess
 from slidestream.tiling.spec import PatchSpec
@@ -250,3 +250,33 @@ def test_which_device(log: list[str]) -> None:
     waiting = Waiting("cpu")
     pixels = np.ones((1, 2, 2, 3), np.uint8)
     assert (waiting.fetch(waiting.upload(pixels).float())() == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("device", "bf16", "processor", "expected"),
+    [
+        ("cuda:0,cuda:1", True, {}, "bf16"),
+        ("cuda", False, {}, "fp16"),
+        ("cpu", True, {"avx512_bf16": True}, "bf16"),
+        ("cpu", True, {"amx_bf16": True, "avx512_bf16": False}, "bf16"),
+        ("cpu", True, {"avx512_f": True}, "fp32"),
+    ],
+)
+def test_the_precision_that_a_device_has(
+    device: str, bf16: bool, processor: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    assert best_precision(known_card("uni"), device) == expected
+    assert best_precision(known_card("texture"), device) == "fp32", "counts are not made in halves"
+
+
+def test_the_precision_that_was_found_is_written_down(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_slide: Any, tissue_pixels: Any
+) -> None:
+    tiny(monkeypatch, tmp_path)
+    slide = write_slide(tmp_path / "a.tiff", tissue_pixels(600), 0.5)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    command = ("plan", slide, "-o", tmp_path / "run", "--encoder", "lunit-dino-s8", "--mpp", "0.5", "--json")
+    assert '"precision": "bf16"' in cli(*command, "--precision", "auto").out
+    assert '"precision": "fp32"' in cli(*command).out

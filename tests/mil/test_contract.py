@@ -31,6 +31,8 @@ def other(value: Any) -> Any:
         return (0.123,)
     if isinstance(value, dict):
         return {**value, "depth": 3}
+    if value is None:
+        return "x"
     return (not value) if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
 
 
