@@ -72,7 +72,7 @@ class PublishedNet(Head):
         self.attend = GatedAttention(64, 64)
         self.classify = nn.Linear(64, 1)
 
-    def forward(self, bags: Bags) -> HeadOutput:
+    def look(self, bags: Bags) -> HeadOutput:
         hidden = self.project(self.standardise(bags.features))
         attention = bag_softmax(self.attend(hidden), bags.offsets)
         return HeadOutput(self.classify(weighted_sum(hidden, attention, bags.offsets)), attention)

@@ -24,6 +24,7 @@ from ..mil.spec import TrainSpec
 from ..mil.train import TrainReport, train
 from ..report.agreement import region_auroc
 from ..report.heatmap import draw_heatmap
+from ..report.training_page import write_training_page
 from .output import note, show_json, show_table
 from .progress import RunProgress, TrainProgress
 from .settings import resolve
@@ -81,7 +82,9 @@ def _train(cohort: Cohort) -> TrainReport:
     head = cohort.folder / "head"
     shutil.rmtree(head, ignore_errors=True)
     with TrainProgress() as progress:
-        return train(cohort.folder / "run", cohort.labels, head, TrainSpec(folds=FOLDS), progress)
+        report = train(cohort.folder / "run", cohort.labels, head, TrainSpec(folds=FOLDS), progress)
+    write_training_page(head)
+    return report
 
 
 def _heatmaps(cohort: Cohort) -> dict[str, float]:

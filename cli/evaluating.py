@@ -130,7 +130,8 @@ def _group(group: Any) -> dict[str, Any]:
 
 
 def _show(found: Evaluation) -> None:
-    from ..report.evaluation_page import difference_text, estimate_text
+    from ..report.evaluation_page import difference_text
+    from ..report.tables import estimate_text
 
     if any(found.left_out):
         note(

@@ -66,6 +66,12 @@ RoiClass = Annotated[
 OutOfFold = Annotated[
     bool, typer.Option("--out-of-fold", help="For training slides, ask only the head that never saw them.")
 ]
+Covariates = Annotated[
+    Path | None,
+    typer.Option(
+        "--covariates", metavar="CSV", help="Column slide and those that the head takes besides the slide."
+    ),
+]
 Encoder = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError, StoreError, UsageError
 from ..table import write_table
 from ..text import visible
-from .options import HeadFolder, Json, OutOfFold, RunFolder
+from .options import Covariates, HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def predict(
         Path | None,
         typer.Option(metavar="CSV", help="Columns slide, patient: one grade per patient, not per slide."),
     ] = None,
+    covariates: Covariates = None,
     json: Json = False,
 ) -> None:
     """Grade every slide of a run folder; refused where its embeddings are not the head's."""
@@ -69,9 +70,9 @@ def predict(
         more.append(_called(head, sensitivity))
     # Row by row: a cohort's attention does not fit into memory.
     said: Iterable[Ensemble] = (
-        _of_patients(run, head, (patients, out_of_fold), failures)
+        _of_patients(run, head, (patients, out_of_fold, covariates), failures)
         if patients
-        else _predictions(run, head, out_of_fold, failures)
+        else _predictions(run, head, (out_of_fold, covariates), failures)
     )
     rows = [_row(one) | {key: v for add in more for key, v in add(one).items()} for one in said]
     _warn(rows)
@@ -103,6 +104,7 @@ def heatmap(
             "patch says alone; or gradients, integrated.",
         ),
     ] = "attention",
+    covariates: Covariates = None,
     json: Json = False,
 ) -> None:
     """Draw where the head looked, one PNG per slide, from the stores alone, and test how far it tells."""
@@ -113,9 +115,9 @@ def heatmap(
     failures: list[tuple[str, InputError | StoreError]] = []
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for prediction in _predictions(run, head, out_of_fold, failures, slide or []):
+    for prediction in _predictions(run, head, (out_of_fold, covariates), failures, slide or []):
         try:
-            rows.append(_drawn(run, head, prediction, explain, out))
+            rows.append(_drawn(run, (head, covariates), prediction, explain, out))
         except InputError as error:
             failures.append((prediction.slide, error))
     if json:
@@ -126,17 +128,20 @@ def heatmap(
     _end(failures)
 
 
-def _drawn(run: Path, head: Path, prediction: Prediction, method: str, out: Path) -> dict[str, Any]:
+def _drawn(
+    run: Path, head: tuple[Path, Path | None], prediction: Prediction, method: str, out: Path
+) -> dict[str, Any]:
     """Draw one slide: its id, the picture's path and the faithfulness of what it shows."""
     from ..features.layout import store_path
     from ..features.store import open_store
     from ..mil.artifact import load_head
     from ..mil.explain import explain
+    from ..mil.predict import told_of
     from ..report.heatmap import draw_heatmap
 
     store = open_store(store_path(run, prediction.slide))
     picture = out / store_path(out, prediction.slide).with_suffix(".png").name
-    explanation = explain(load_head(head), store, prediction, method)
+    explanation = explain(told_of(load_head(head[0]), head[1]), store, prediction, method)
     draw_heatmap(store, explanation, picture)
     note(f"{prediction.slide}: {picture}")
     score = explanation.flipping.score if explanation.flipping else None
@@ -146,38 +151,47 @@ def _drawn(run: Path, head: Path, prediction: Prediction, method: str, out: Path
 def _predictions(
     run: Path,
     head: Path,
-    out_of_fold: bool,
+    how: tuple[bool, Path | None],
     failures: list[tuple[str, InputError | StoreError]],
     only: Iterable[str] = (),
 ) -> Iterator[Prediction]:
-    """Predictions of all slides, or of those named; slides that cannot be predicted are collected."""
+    """Predictions of all slides, or of those named; slides that cannot be predicted are collected.
+
+    Args:
+        how: whether out of fold, and the table of covariates.
+    """
     from ..features.layout import slide_id_of, store_path
     from ..features.store import open_store
     from ..mil.artifact import load_head
-    from ..mil.predict import predict_run, predict_store
+    from ..mil.predict import predict_run, predict_store, told_of
 
-    chosen = list(only)
+    (out_of_fold, covariates), chosen = how, list(only)
     if not chosen:
-        yield from predict_run(
-            head, run, out_of_fold, lambda path, error: failures.append((slide_id_of(path), error))
-        )
+
+        def failed(path: Path, error: InputError | StoreError) -> None:
+            failures.append((slide_id_of(path), error))
+
+        yield from predict_run(head, run, out_of_fold, failed, covariates)
         return
-    trained = load_head(head)
+    trained = told_of(load_head(head), covariates)
     for slide_id in chosen:
         yield predict_store(trained, open_store(store_path(run, slide_id)), out_of_fold)
 
 
 def _of_patients(
-    run: Path, head: Path, whose: tuple[Path, bool], failures: list[tuple[str, InputError | StoreError]]
+    run: Path,
+    head: Path,
+    whose: tuple[Path, bool, Path | None],
+    failures: list[tuple[str, InputError | StoreError]],
 ) -> Iterator[Ensemble]:
     from ..mil.by_patient import Patients, predict_patients
     from ..mil.graded import read_rows
 
-    table, out_of_fold = whose
+    table, out_of_fold, covariates = whose
     rows = read_rows(table)
     if not all(row.get("patient") for row in rows.values()):
         raise UsageError(f"{table} does not name a patient for every slide.", "Fill the column patient.")
-    patients = Patients({slide: row["patient"] for slide, row in rows.items()}, out_of_fold)
+    patients = Patients({slide: row["patient"] for slide, row in rows.items()}, out_of_fold, covariates)
     yield from predict_patients(head, run, patients, lambda who, error: failures.append((who, error)))
 
 

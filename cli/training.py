@@ -56,6 +56,15 @@ def train(
     keep_together: Annotated[
         str, typer.Option(metavar="COLUMN", help="No value of this column, such as the site, in two folds.")
     ] = "",
+    covariates: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="The head also takes this column of the labels; may be repeated."
+        ),
+    ] = None,
+    fusion: Annotated[
+        str, typer.Option(metavar="NAME", help="Where covariates join: late or intermediate.")
+    ] = "late",
     epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
     seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
     imbalance: Annotated[
@@ -86,6 +95,7 @@ def train(
     """Train a head with cross-validation by patient, and keep one head per fold."""
     from ..mil.spec import SplitSpec, TrainSpec
     from ..mil.train import train as train_heads
+    from ..report.training_page import write_training_page
 
     spec = TrainSpec(
         head=head,
@@ -94,6 +104,8 @@ def train(
         bag=bag,
         folds=folds,
         split=SplitSpec(repeats, str(splits or ""), leave_out, keep_together),
+        covariates=tuple(covariates or ()),
+        fusion=fusion,
         epochs=epochs,
         seed=seed,
         warm_up=warm_up,
@@ -105,6 +117,7 @@ def train(
     )
     with _told(tensorboard) as progress:
         report = train_heads(run, labels, out, spec, progress)
+    write_training_page(out)
     if json:
         show_json({"head": str(out), "classes": list(report.classes), "metrics": report.metrics})
         return
@@ -119,7 +132,7 @@ def train(
             for name, value in report.metrics["head"].items()
         ],
     )
-    say(f"{out}: head.json, metrics.json, history.jsonl, predictions.csv and a set of weights per fold.")
+    say(f"{out}: report.html, metrics.json, predictions.csv, history.jsonl and a set of weights per fold.")
 
 
 @contextmanager

@@ -43,8 +43,8 @@ class Abmil(Head):
         self.attend = GatedAttention(spec.hidden, spec.attention)
         self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> HeadOutput:
+        hidden = self.hidden(bags)
         attention = bag_softmax(self.attend(hidden), bags.offsets)
         pooled = weighted_sum(hidden, attention, bags.offsets)
         return HeadOutput(self.classify(pooled), attention)

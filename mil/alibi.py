@@ -57,8 +57,8 @@ class AlibiTransformer(Head):
         self.attend = GatedAttention(spec.hidden, spec.attention)
         self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> HeadOutput:
+        hidden = self.hidden(bags)
         counts = bags.counts.tolist()
         parts = zip(torch.split(hidden, counts), torch.split(bags.coords, counts), strict=True)
         each = [self._one(*part) for part in parts]

@@ -26,14 +26,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import StoreCorrupt, StoreIncomplete, UsageError
+from ..features.store import Store
 from ..table import write_table
+from .bags import Bags, bag_from_store
 from .calibration import Calibration
 from .contract import EmbeddingContract
+from .covariates import Covariates, Rows, with_covariates
 from .crossval import CrossValidation
 from .decision import decide
 from .familiarity import TrainingBags
 from .heads import Head
 from .history import Epoch, json_lines
+from .patients import one_bag
 from .registry import build_head
 from .spec import TrainSpec
 
@@ -56,6 +60,7 @@ class Trained:
         left_out: slide_ids by reason: "without_label", "without_store", "without_patches", and of given
             splits "without_split".
         history: every epoch of every fold.
+        covariates: what the heads take besides the slide.
     """
 
     result: CrossValidation
@@ -64,6 +69,7 @@ class Trained:
     members: dict[str, dict[str, str]]
     left_out: dict[str, list[str]]
     history: list[Epoch]
+    covariates: Covariates
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -96,6 +102,8 @@ class TrainedHead:
             may know it.
         calibration: None where the folder was written before there was one.
         known: what the training slides look like; None likewise.
+        covariates: what the heads take besides the slide.
+        told: the covariates of slides, once `with_covariates` has given them.
     """
 
     heads: tuple[Head, ...]
@@ -106,6 +114,25 @@ class TrainedHead:
     folds_of_identity: dict[str, tuple[int, ...]]
     calibration: Calibration | None
     known: TrainingBags | None
+    covariates: Covariates
+    told: Rows | None = None
+
+    def bag_of(self, stores: Sequence[Store]) -> Bags:
+        """One bag of the slides of a patient, with all that the heads take.
+
+        Raises:
+            UsageError: the heads take covariates, and none were given.
+            InputError: a slide has no patch with an embedding, or its covariates are missing or impossible.
+        """
+        bag = one_bag([bag_from_store(store) for store in stores])
+        if not self.covariates.columns:
+            return bag
+        if self.told is None:
+            raise UsageError(
+                f"This head takes the covariates {self.covariates.names} besides the slide.",
+                f"Give --covariates CSV with the columns slide, {self.covariates.names}.",
+            )
+        return with_covariates(bag, self.covariates.encode(self.told, [s.slide_id for s in stores]))
 
     def folds_of(self, slide: str, identity: str) -> tuple[int, ...] | None:
         """The heads that held a training slide out; None of a slide that is none, by content or name."""
@@ -199,6 +226,7 @@ def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
         folds_of_slide={slide: tuple(one["folds"]) for slide, one in slides.items()},
         folds_of_identity={one["identity"]: tuple(one["folds"]) for one in slides.values()},
         calibration=None if kept is None else Calibration.from_dict(kept),
+        covariates=Covariates.from_dict(document["covariates"]),
         known=_read_known(folder, document.get("known")),
     )
 
@@ -211,6 +239,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
         "classes": list(result.labels.classes),
+        "covariates": trained.covariates.to_dict(),
         "calibration": result.calibration.to_dict(),
         "slides": {
             slide: {"folds": list(folds_of[bag]), "identity": identity}
@@ -226,7 +255,11 @@ def _read_heads(folder: Path, document: dict[str, Any], spec: TrainSpec) -> list
     heads = []
     for number, digest in enumerate(document["weights"]):
         head = build_head(spec, document["contract"]["encoder"]["dim"], len(document["classes"]))
-        head.load_state_dict(_tensors(folder / _weights_name(number), digest))
+        tensors = _tensors(folder / _weights_name(number), digest)
+        if spec.covariates:
+            place = "early" if spec.fusion == "intermediate" else "late"
+            head.take_covariates(len(tensors[f"{place}.mean"]), spec.fusion)
+        head.load_state_dict(tensors)
         heads.append(head.eval())
     if not heads:
         raise StoreCorrupt(f"{folder} holds no weights.", AGAIN)

@@ -25,14 +25,16 @@ class Bags:
         features: (N, D) floating, bag after bag.
         offsets: (B + 1,) int64; bag b owns the rows `offsets[b]` up to `offsets[b + 1]`.
         coords: (N, 2 or 3) int32, level-0 px, (x, y[, z]), top-left corner of each patch.
+        covariates: (B, K) float32, what else is known of each bag, NaN where it is not; or None.
 
     Raises:
-        ValueError: the three do not fit together, or a bag is empty.
+        ValueError: the first three do not fit together, or a bag is empty.
     """
 
     features: torch.Tensor
     offsets: torch.Tensor
     coords: torch.Tensor
+    covariates: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.features)
@@ -43,6 +45,8 @@ class Bags:
             raise ValueError(f"offsets must run from 0 to {rows}")
         if bool((self.counts < 1).any()):
             raise ValueError("a bag is empty")
+        if self.covariates is not None and len(self.covariates) != len(self):
+            raise ValueError(f"covariates of {len(self.covariates)} bags are given for {len(self)}")
 
     @staticmethod
     def of(bags: Sequence[Bags]) -> Bags:
@@ -50,10 +54,12 @@ class Bags:
         if len(bags) == 1:
             return bags[0]
         counts = torch.cat([b.counts for b in bags])
+        known = [b.covariates for b in bags if b.covariates is not None]
         return Bags(
             features=torch.cat([b.features for b in bags]),
             offsets=torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
             coords=torch.cat([b.coords for b in bags]),
+            covariates=torch.cat(known) if known else None,
         )
 
     @staticmethod
@@ -70,7 +76,14 @@ class Bags:
         if not 0 <= bag < len(self):
             raise IndexError(f"bag {bag} of {len(self)}")
         rows = slice(int(self.offsets[bag]), int(self.offsets[bag + 1]))
-        return Bags(self.features[rows], self.offsets[bag : bag + 2] - self.offsets[bag], self.coords[rows])
+        offsets = self.offsets[bag : bag + 2] - self.offsets[bag]
+        own = None if self.covariates is None else self.covariates[bag : bag + 1]
+        return Bags(self.features[rows], offsets, self.coords[rows], own)
+
+    def parts(self, rows: torch.Tensor, offsets: torch.Tensor) -> Bags:
+        """Bags made of rows (M,) of this single bag, with its covariates; `offsets` as of any bags."""
+        known = None if self.covariates is None else self.covariates.expand(len(offsets) - 1, -1)
+        return Bags(self.features[rows], offsets, self.coords[rows], known)
 
     @property
     def counts(self) -> torch.Tensor:
@@ -94,7 +107,8 @@ class Bags:
 
     def to(self, device: torch.device | str) -> Bags:
         """The same bags on another device."""
-        return Bags(self.features.to(device), self.offsets.to(device), self.coords.to(device))
+        known = None if self.covariates is None else self.covariates.to(device)
+        return Bags(self.features.to(device), self.offsets.to(device), self.coords.to(device), known)
 
 
 def bag_from_store(store: Store) -> Bags:

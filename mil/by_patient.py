@@ -18,9 +18,8 @@ from ..errors import InputError, StoreError, UsageError
 from ..features.layout import AnyPath, list_stores, slide_id_of
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
-from .bags import bag_from_store
-from .patients import JOIN, one_bag
-from .predict import Asked, Ensemble, ask, asked_for, familiarity, predict_with, require_understood
+from .patients import JOIN
+from .predict import Asked, Ensemble, ask, asked_for, familiarity, predict_with, require_understood, told_of
 
 PatientFailed = Callable[[str, InputError | StoreError], None]
 Said = tuple[NDArray[np.float64], float | None]
@@ -60,10 +59,12 @@ class Patients:
     Attributes:
         of_slide: the patient of each slide_id.
         out_of_fold: ask only the head that never saw a training patient, as for `predict_store`.
+        covariates: a CSV with the column slide and those that the head takes besides.
     """
 
     of_slide: Mapping[str, str]
     out_of_fold: bool = False
+    covariates: AnyPath | None = None
 
     def slides(self) -> dict[str, list[str]]:
         """The slide_ids of each patient, both sorted."""
@@ -92,7 +93,7 @@ def predict_patients(
         UsageError: no slide of the table is in the run folder.
         InputError, StoreError: a patient failed and `failed` is None.
     """
-    head = load_head(Path(head_dir))
+    head = told_of(load_head(Path(head_dir)), patients.covariates)
     there = {slide_id_of(path): path for path in list_stores(Path(run_dir))}
     if not there.keys() & patients.of_slide.keys():
         raise UsageError(
@@ -137,7 +138,7 @@ def _predict(head: TrainedHead, patient: str, stores: list[Store], out_of_fold: 
 def _pooled(head: TrainedHead, asked: Asked, stores: list[Store]) -> Said:
     for store in stores:
         require_understood(head, store)
-    bag = one_bag([bag_from_store(store) for store in stores])
+    bag = head.bag_of(stores)
     return ask(head, asked, bag)[0], familiarity(head, asked, bag)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import BagCache, LoadBag
+from .covariates import with_covariates
 from .patients import load_pooled
 from .source import bag_source
 
@@ -18,14 +19,19 @@ class Cases:
     Attributes:
         folder: of stores or npz files.
         members: the slides of every bag.
+        covariates: (K,) of every bag; none where heads take none.
     """
 
     folder: Path
     members: Mapping[str, tuple[str, ...]]
+    covariates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def of_slides(self, load: LoadBag) -> LoadBag:
         """Loads a case from the bags of its slides."""
-        return load_pooled(self.members, load)
+        pooled = load_pooled(self.members, load)
+        if not self.covariates:
+            return pooled
+        return lambda bag: with_covariates(pooled(bag), self.covariates[bag])
 
     def loader(self, max_bytes: int) -> LoadBag:
         """Loads a case from the folder and keeps up to so many bytes."""

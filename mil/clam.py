@@ -52,8 +52,8 @@ class Clam(Head):
         )
         self.clusters = nn.ModuleList(nn.Linear(spec.hidden, 2) for _ in range(outputs))
 
-    def forward(self, bags: Bags) -> ClamOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> ClamOutput:
+        hidden = self.hidden(bags)
         scores = self.attend(hidden)
         attention = bag_softmax(scores, bags.offsets)
         pooled = pool_each(hidden, attention, bags.offsets)

@@ -75,12 +75,14 @@ def cross_validate(
     """
     _require_order(plan.labels, spec)
     judged = _judged(plan)
-    moments = [Moments.of_bag(load(slide)) for slide in plan.labels.slides]
-    jobs = _jobs(plan, moments, spec)
+    bags = [_known_of(load(slide)) for slide in plan.labels.slides]
+    moments = [of_bag for of_bag, _ in bags]
+    covariates = np.stack([known for _, known in bags])
+    jobs = _jobs(plan, moments, covariates, spec)
     heads = tuple(fit(jobs) if fit else (fit_head(job, load, spec) for job in jobs))
     raw = _out_of_fold(plan, heads, load)
     calibration = calibrate(raw)
-    means = torch.stack([m.mean for m in moments]).numpy()
+    means = np.hstack([torch.stack([m.mean for m in moments]).numpy(), covariates])
     found = {
         "head": np.array(calibration.probabilities),
         "head_uncalibrated": raw.mean(),
@@ -163,17 +165,27 @@ def _asked(
 
 
 def _probed(plan: Plan, means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(all slides, C) of the linear probe, the mean over splits that hold a slide out; NaN without one."""
+    """(all slides, C) of the linear probe, which sees covariates too: the mean over splits that hold a
+    slide out, NaN without one."""
     targets = plan.labels.targets
     sums = np.zeros((len(targets), len(plan.labels.classes)))
     for split in plan.splits:
         inside = split.train | split.validation
-        sums[split.held_out] += probe(means[inside], targets[inside], means[split.held_out])
+        filled = np.where(np.isnan(means), np.nan_to_num(np.nanmean(means[inside], axis=0)), means)
+        sums[split.held_out] += probe(filled[inside], targets[inside], filled[split.held_out])
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / plan.held_out.sum(0)[:, None])
 
 
-def _jobs(plan: Plan, moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJob]:
+def _known_of(bag: Bags) -> tuple[Moments, NDArray[np.float32]]:
+    """The moments of a single bag, and its covariates (K,), where it has any."""
+    known = np.empty(0, np.float32) if bag.covariates is None else bag.covariates[0].numpy()
+    return Moments.of_bag(bag), known
+
+
+def _jobs(
+    plan: Plan, moments: list[Moments], covariates: NDArray[np.float32], spec: TrainSpec
+) -> Iterator[FoldJob]:
     pairs = list(zip(plan.labels.slides, plan.labels.targets.tolist(), strict=True))
     for number, split in enumerate(plan.splits):
         train = np.flatnonzero(split.train)
@@ -185,4 +197,5 @@ def _jobs(plan: Plan, moments: list[Moments], spec: TrainSpec) -> Iterator[FoldJ
             moments=Moments.together([moments[i] for i in train]),
             seed=int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0]),
             folds=len(plan.splits),
+            covariates=covariates[train] if covariates.size else None,
         )

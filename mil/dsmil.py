@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .bags import Bags
-from .heads import Criterion, Head, HeadOutput
+from .heads import Criterion, Head, HeadOutput, lift
 from .plain_pools import top_rows
 from .pooling import bag_index, bag_softmax, pool_each
 from .projection import Projection
@@ -42,8 +42,8 @@ class Dsmil(Head):
         # The paper's convolution over the pooled embeddings of all classes: each class may use every one.
         self.classify = nn.Linear(outputs * spec.hidden, outputs)
 
-    def forward(self, bags: Bags) -> DualOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> DualOutput:
+        hidden = self.hidden(bags)
         patches = self.instance(hidden)
         rows = top_rows(patches, bags)
         queries = self.query(hidden)
@@ -54,6 +54,12 @@ class Dsmil(Head):
         pooled = self.classify(pool_each(hidden, attention, bags.offsets).flatten(1))
         critical = patches.gather(0, rows)
         return DualOutput((pooled + critical) / 2, attention, pooled, critical)
+
+    def lifted(self, output: HeadOutput, term: torch.Tensor) -> DualOutput:
+        # The loss reads the streams, so the term must be in both.
+        assert isinstance(output, DualOutput)
+        streams = lift(output.pooled, term), lift(output.critical, term)
+        return DualOutput(lift(output.logits, term), output.attention, *streams)
 
     def loss(self, output: HeadOutput, targets: torch.Tensor, criterion: Criterion) -> torch.Tensor:
         assert isinstance(output, DualOutput)

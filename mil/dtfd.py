@@ -44,9 +44,9 @@ class Dtfd(Head):
         self.attend_pseudo = GatedAttention(spec.hidden, spec.attention)
         self.classify = nn.Linear(spec.hidden, outputs)
 
-    def forward(self, bags: Bags) -> TieredOutput:
+    def look(self, bags: Bags) -> TieredOutput:
         order, parts, of_bags = self._pseudo_bags(bags)
-        hidden = self.project.of_raw(bags.features, self.standardise)[order]
+        hidden = self.hidden(bags)[order]
         within = bag_softmax(self.attend_patches(hidden), parts)
         pseudo = weighted_sum(hidden, within, parts)
         among = bag_softmax(self.attend_pseudo(pseudo), of_bags)

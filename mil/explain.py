@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..features.store import Store
 from .artifact import TrainedHead
-from .bags import Bags, bag_from_store
+from .bags import Bags
 from .calibration import temper
 from .evidence import evidence
 from .flipping import Flipping, flip
@@ -100,7 +100,7 @@ def explain(
     """
     require_method(method)
     label = prediction.classes.index(prediction.predicted)
-    heads, bag = [head.heads[k] for k in prediction.folds], bag_from_store(store)
+    heads, bag = [head.heads[k] for k in prediction.folds], head.bag_of([store])
     known = store.status() == 0
     relevance = prediction.attention.astype(np.float64)
     if method != "attention":

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .cache import LoadBag
@@ -59,6 +61,7 @@ class FoldJob:
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
         folds: how many are trained in all.
+        covariates: (T, K) float32 of the training slides; None where heads take none.
     """
 
     fold: int
@@ -68,6 +71,7 @@ class FoldJob:
     moments: Moments
     seed: int
     folds: int = 1
+    covariates: NDArray[np.float32] | None = None
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
@@ -92,6 +96,9 @@ def restore_head(job: FoldJob, weights: dict[str, torch.Tensor], spec: TrainSpec
 def _fresh_head(job: FoldJob, spec: TrainSpec) -> Head:
     head = build_head(spec, len(job.moments.mean), job.classes)
     head.standardise.fit(job.moments)
+    if job.covariates is not None:
+        layer = head.take_covariates(job.covariates.shape[1], spec.fusion)
+        layer.fit(torch.from_numpy(job.covariates))
     return head
 
 

@@ -6,6 +6,8 @@ holds it equal to captum's.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -29,6 +31,6 @@ def integrated_gradients(head: Head, bag: Bags, label: int, steps: int = STEPS) 
     total = torch.zeros(len(way), dtype=torch.float64)
     for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
         at = (average + (point + 1) / 2 * way).requires_grad_()
-        found = evidence(head.task, head(Bags(at, bag.offsets, bag.coords)).logits, label).sum()
+        found = evidence(head.task, head(replace(bag, features=at)).logits, label).sum()
         total += weight / 2 * torch.autograd.grad(found, at)[0].mul_(way).sum(1, dtype=torch.float64)
     return total

@@ -38,8 +38,8 @@ class MultiBranchAbmil(Head):
         self.drop = nn.Dropout(spec.dropout)
         self.classify = BranchClassifier(spec.hidden, outputs)
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> HeadOutput:
+        hidden = self.hidden(bags)
         attention = bag_softmax(self.attend(hidden), bags.offsets)
         pooled = pool_each(hidden, attention, bags.offsets)
         return HeadOutput(self.classify(self.drop(pooled)), attention)

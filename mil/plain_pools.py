@@ -25,8 +25,8 @@ class MeanPool(Head):
         self.project = Projection(dim, spec.hidden, spec.dropout)
         self.classify = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(spec.hidden, outputs))
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> HeadOutput:
+        hidden = self.hidden(bags)
         weights = (1 / bags.counts)[bag_index(bags.offsets), None]
         return HeadOutput(self.classify(weighted_sum(hidden, weights, bags.offsets)), weights)
 
@@ -39,8 +39,8 @@ class MaxPool(Head):
         self.project = Projection(dim, spec.hidden, spec.dropout)
         self.classify = nn.Linear(spec.hidden, outputs)
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        logits = self.classify(self.project.of_raw(bags.features, self.standardise))
+    def look(self, bags: Bags) -> HeadOutput:
+        logits = self.classify(self.hidden(bags))
         chosen = top_rows(logits, bags)
         attention = torch.zeros_like(logits).scatter_(0, chosen, 1.0)
         return HeadOutput(logits.gather(0, chosen), attention)

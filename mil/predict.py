@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ from ..errors import InputError, StoreError, UsageError
 from ..features.layout import AnyPath, list_stores
 from ..features.store import Store, open_store
 from .artifact import TrainedHead, load_head
-from .bags import Bags, bag_from_store
+from .bags import Bags
 from .calibration import temper
 from .contract import EmbeddingContract, require_equal
 from .decision import decide
 from .familiarity import NEVER_HELD_OUT
+from .graded import read_rows
 from .standardise import Moments
 from .tasks import attention_column
 
@@ -159,7 +160,7 @@ def asked_for(head: TrainedHead, stores: Sequence[Store], out_of_fold: bool) -> 
 def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
     """Predict one slide by the heads that are asked; raises as `predict_store`."""
     require_understood(head, store)
-    bag = bag_from_store(store)
+    bag = head.bag_of([store])
     probabilities, attention = ask(head, asked, bag)
     graded = int(decide(probabilities.mean(0)[None], head.spec.ordered)[0])
     column = attention_column(graded, probabilities.shape[1], attention.shape[1])
@@ -174,6 +175,11 @@ def predict_with(head: TrainedHead, asked: Asked, store: Store) -> Prediction:
         seen=asked.seen,
         held_out=asked.held_out,
     )
+
+
+def told_of(head: TrainedHead, covariates: AnyPath | None) -> TrainedHead:
+    """The head with the covariates of slides, from a CSV with the column slide."""
+    return head if covariates is None else replace(head, told=read_rows(Path(covariates)))
 
 
 def require_understood(head: TrainedHead, store: Store) -> None:
@@ -191,7 +197,11 @@ def familiarity(head: TrainedHead, asked: Asked, bag: Bags) -> float | None:
 
 
 def predict_run(
-    head_dir: AnyPath, run_dir: AnyPath, out_of_fold: bool = False, failed: Failed | None = None
+    head_dir: AnyPath,
+    run_dir: AnyPath,
+    out_of_fold: bool = False,
+    failed: Failed | None = None,
+    covariates: AnyPath | None = None,
 ) -> Iterator[Prediction]:
     """Predict every slide of a run folder, in the order of their names.
 
@@ -200,12 +210,13 @@ def predict_run(
         run_dir: run folder.
         out_of_fold: as for `predict_store`.
         failed: told of a slide that cannot be predicted, and the others go on; None raises instead.
+        covariates: a CSV with the column slide and those that the head takes besides.
 
     Raises:
         ContractMismatch: always raised; such a run folder is the wrong one.
         InputError, StoreError: a slide failed and `failed` is None.
     """
-    head = load_head(Path(head_dir))
+    head = told_of(load_head(Path(head_dir)), covariates)
     for path in list_stores(Path(run_dir)):
         try:
             prediction = predict_store(head, open_store(path), out_of_fold)

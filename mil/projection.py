@@ -24,21 +24,35 @@ STEPS = 256
 """Dropout draws a byte per element, so its probability is a multiple of 1/256."""
 
 
+Shift = tuple[torch.Tensor, torch.Tensor]
+"""(B, H) per bag, and (N,) int64 the bag of each row."""
+
+
 class Projection(nn.Sequential):
     """Linear, ReLU and dropout, of embeddings that are standardised on the way."""
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.width = hidden
         self._dropped = min(round(dropout * STEPS), STEPS - 1)
 
-    def of_raw(self, features: torch.Tensor, standardise: Standardiser) -> torch.Tensor:
+    def of_raw(
+        self, features: torch.Tensor, standardise: Standardiser, shift: Shift | None = None
+    ) -> torch.Tensor:
         """What the layers give for standardised features (N, D) of any floating type: (N, H).
 
         bfloat16 within autocast to it, else float32.
+
+        Args:
+            features: of all bags.
+            standardise: what brings them to mean 0 and variance 1.
+            shift: what is added to the linear layer's output in each bag.
         """
         layer = self[0]
         dropped = self._dropped if self.training else 0
-        hidden: torch.Tensor = _Project.apply(features, layer.weight, layer.bias, (standardise, dropped))
+        added, owner = shift or (None, None)
+        how = standardise, dropped, owner
+        hidden: torch.Tensor = _Project.apply(features, layer.weight, layer.bias, added, how)
         return hidden
 
 
@@ -49,17 +63,21 @@ class _Project(torch.autograd.Function):
         features: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor,
-        how: tuple[Standardiser, int],
+        *rest: Any,
     ) -> torch.Tensor:
-        (standardise, dropped), kind = how, features.device.type
+        added, (standardise, dropped, owner) = rest
+        kind = features.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
         light, offset = weight.to(dtype), bias.to(dtype)
         hidden = torch.empty(len(features), len(weight), dtype=dtype, device=features.device)
         with torch.autocast(kind, enabled=False):
             for rows in _blocks(features):
-                part = linear(standardise(features[rows]).to(dtype), light, offset).relu_()
-                hidden[rows] = _drop(part, dropped) if dropped else part
+                part = linear(standardise(features[rows]).to(dtype), light, offset)
+                if added is not None:
+                    part += added[owner[rows]].to(dtype)
+                hidden[rows] = _drop(part.relu_(), dropped) if dropped else part.relu_()
         ctx.save_for_backward(features, weight, hidden)
+        ctx.owner, ctx.bags = owner, None if added is None else len(added)
         ctx.standardise, ctx.scale = standardise, STEPS / (STEPS - dropped)
         return hidden
 
@@ -69,14 +87,17 @@ class _Project(torch.autograd.Function):
         features, weight, hidden = ctx.saved_tensors
         of_weight, of_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         of_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
+        of_added = weight.new_zeros(ctx.bags, len(weight)) if ctx.bags else None
         with torch.autocast(features.device.type, enabled=False):
             for rows in _blocks(features):
                 part = (grad[rows] * (hidden[rows] > 0)).mul_(ctx.scale)
                 of_weight += part.t() @ ctx.standardise(features[rows]).to(part.dtype)
                 of_bias += part.sum(0, dtype=weight.dtype)
+                if of_added is not None:
+                    of_added.index_add_(0, ctx.owner[rows], part.to(of_added.dtype))
                 if of_features is not None:
                     of_features[rows] = (part @ weight.to(part.dtype)) / ctx.standardise.std
-        return of_features, of_weight, of_bias, None
+        return of_features, of_weight, of_bias, of_added, None
 
 
 def _blocks(rows: torch.Tensor) -> Iterator[slice]:

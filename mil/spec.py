@@ -10,7 +10,9 @@ from ..spec import Spec
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 BAGS = ("slide", "patient")
+FUSION = ("late", "intermediate")
 IMBALANCE = ("weighted", "none", "focal", "logit", "sampled")
+NAMES = {"precision": PRECISIONS, "bag": BAGS, "imbalance": IMBALANCE, "fusion": FUSION}
 
 COUNTS = (
     "hidden",
@@ -81,6 +83,8 @@ class TrainSpec(Spec):
         folds: of the patient-grouped cross-validation; one head is kept per fold. Given splits and sites
             that are left out have a number of their own.
         split: how slides are held out.
+        covariates: columns of the labels that the head takes besides the slide.
+        fusion: how: "late", at the logits, or "intermediate", before the first layer.
         hidden: width of the learned projection of an embedding.
         attention: width of the attention network.
         dropout: probability, on the projection and on the pooled bag.
@@ -113,6 +117,8 @@ class TrainSpec(Spec):
     bag: str = "slide"
     folds: int = 5
     split: SplitSpec = SplitSpec()
+    covariates: tuple[str, ...] = ()
+    fusion: str = "late"
     hidden: int = 128
     attention: int = 64
     dropout: float = 0.25
@@ -146,7 +152,7 @@ class TrainSpec(Spec):
                 value = getattr(self, name)
                 if not fits(value):
                     raise UsageError(f"Training with {name} = {value} is impossible.", fix)
-        for name, known in (("precision", PRECISIONS), ("bag", BAGS), ("imbalance", IMBALANCE)):
+        for name, known in NAMES.items():
             if getattr(self, name) not in known:
                 raise UsageError(
                     f"There is no {name} {getattr(self, name)!r}.", f"Known: {', '.join(known)}."

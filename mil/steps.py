@@ -9,7 +9,7 @@ patches holds about the same of each kind.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -86,11 +86,15 @@ def _mixed(bags: list[Bags], targets: torch.Tensor, draw: torch.Generator) -> St
     """Each bag with another of the step, by one share that is drawn evenly, as Beta(1, 1) is."""
     order = torch.randperm(len(bags), generator=draw)
     share = float(torch.rand((), generator=draw))
-    pairs = [
-        one_bag([_part(bag, share, draw), _part(bags[other], 1 - share, draw)])
-        for bag, other in zip(bags, order.tolist(), strict=True)
-    ]
+    pairs = [_both(bag, bags[other], share, draw) for bag, other in zip(bags, order.tolist(), strict=True)]
     return Step(Bags.of(pairs), targets, targets[order.to(targets.device)], share)
+
+
+def _both(bag: Bags, other: Bags, share: float, draw: torch.Generator) -> Bags:
+    mixed = one_bag([_part(bag, share, draw), _part(other, 1 - share, draw)])
+    if bag.covariates is None or other.covariates is None:
+        return mixed
+    return replace(mixed, covariates=share * bag.covariates + (1 - share) * other.covariates)
 
 
 def _part(bag: Bags, share: float, draw: torch.Generator) -> Bags:

@@ -17,7 +17,7 @@ from ..errors import LimitExceeded
 from .abmil import Abmil
 from .bags import Bags
 from .clam import Clam
-from .heads import Head
+from .heads import Head, lift
 from .multibranch import BranchClassifier, MultiBranchAbmil
 from .plain_pools import MaxPool, MeanPool
 
@@ -48,13 +48,17 @@ class Subsets(Protocol):
 def subsets_of(head: Head, bag: Bags) -> Subsets:
     """The parts of a single bag, as a head in evaluation mode sees them."""
     if isinstance(head, MaxPool):
-        return GreatestOf(head.classify(head.project.of_raw(bag.features, head.standardise)))
+        return _lifted(GreatestOf(head.classify(head.hidden(bag))), head, bag)
     if isinstance(head, Abmil | MultiBranchAbmil | Clam | MeanPool):
-        hidden = head.project.of_raw(bag.features, head.standardise)
+        hidden = head.hidden(bag)
         even = hidden.new_zeros(len(hidden), 1)
         scores = even if isinstance(head, MeanPool) else head.attend(hidden)
-        return SumsOf(hidden, scores, head.classify)
+        return _lifted(SumsOf(hidden, scores, head.classify), head, bag)
     return Asked(head, bag)
+
+
+def _lifted(parts: Subsets, head: Head, bag: Bags) -> Subsets:
+    return Lifted(parts, head.late(bag.covariates)) if head.late else parts
 
 
 class SumsOf:
@@ -111,6 +115,24 @@ class GreatestOf:
         return values[:1].expand_as(self._each).scatter(0, greatest.indices[:1], values[1:])
 
 
+class Lifted:
+    """Parts of a bag whose covariates are added to the logits.
+
+    Args:
+        parts: without them.
+        term: (1, outputs) of the bag.
+    """
+
+    def __init__(self, parts: Subsets, term: torch.Tensor) -> None:
+        self._parts, self._term = parts, term
+
+    def only(self, rows: torch.Tensor) -> torch.Tensor:
+        return lift(self._parts.only(rows), self._term)
+
+    def without_each(self) -> torch.Tensor:
+        return lift(self._parts.without_each(), self._term)
+
+
 class Asked:
     """Any head, asked again for each part.
 
@@ -123,7 +145,7 @@ class Asked:
         self._head, self._bag = head, bag
 
     def only(self, rows: torch.Tensor) -> torch.Tensor:
-        part = Bags.single(self._bag.features[rows], self._bag.coords[rows])
+        part = self._bag.parts(rows, torch.tensor([0, len(rows)]))
         logits: torch.Tensor = self._head(part).logits
         return logits
 
@@ -143,11 +165,10 @@ class Asked:
             kept = torch.arange(count).expand(len(missing), count)
             rows = kept[kept != missing[:, None]]
             offsets = torch.arange(len(missing) + 1) * (count - 1)
-            yield Bags(self._bag.features[rows], offsets, self._bag.coords[rows])
+            yield self._bag.parts(rows, offsets)
 
 
 def of_each_alone(head: Head, bag: Bags) -> torch.Tensor:
     """(N, C) logits of the bag that is patch n alone, in row n."""
-    parts = zip(torch.split(bag.features, ROWS), torch.split(bag.coords, ROWS), strict=True)
-    each = [head(Bags(x, torch.arange(len(x) + 1), xy)).logits for x, xy in parts]
-    return torch.cat(each)
+    parts = torch.split(torch.arange(len(bag.features)), ROWS)
+    return torch.cat([head(bag.parts(rows, torch.arange(len(rows) + 1))).logits for rows in parts])

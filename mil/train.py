@@ -17,6 +17,7 @@ from .artifact import Trained, require_new, write_head
 from .cache import BagCache
 from .cases import Cases
 from .contract import EmbeddingContract, require_equal
+from .covariates import Covariates
 from .crossval import cross_validate
 from .fit import Progress
 from .foreman import Foreman
@@ -89,14 +90,16 @@ def train(
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
     pooled, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
-    cases = Cases(run_dir, members)
-    sites = _sites(used, labels_path, spec)
+    rows = read_rows(labels_path)
+    table = Covariates.of({slide: rows[slide] for slide in used.slides}, spec.covariates)
+    cases = Cases(run_dir, members, table.of_bags(rows, members))
+    sites = site_of_patients(used, rows, spec.split.column) if spec.split.column else {}
     plan = plan_given(pooled, given, spec.seed) if given else plan_folds(pooled, spec, sites)
-    unfinished = Unfinished(out_dir, _key(used, source, spec, plan))
+    unfinished = Unfinished(out_dir, _key(used, source, spec, (plan, cases)))
     load, foreman = cases.of_slides(bags), Foreman(unfinished, cases, spec, progress)
     result = cross_validate(plan, load, spec, lambda jobs: foreman.heads(jobs, load))
     content = _content(members, identities)
-    trained = Trained(result, contract, spec, content, left_out, foreman.history.all())
+    trained = Trained(result, contract, spec, content, left_out, foreman.history.all(), table)
     write_head(out_dir, trained)
     unfinished.remove()
     return TrainReport(out_dir, used.classes, trained.metrics() | trained.tables())
@@ -138,13 +141,6 @@ def _given(
     return kept, tuple(one.by_patient(kept) for one in given) if spec.bag == "patient" else given
 
 
-def _sites(used: Labels, labels_path: Path, spec: TrainSpec) -> dict[str, str]:
-    """The site of each patient, where the spec keeps sites whole."""
-    if not spec.split.column:
-        return {}
-    return site_of_patients(used, read_rows(labels_path), spec.split.column)
-
-
 def _agree(labels: Labels, source: BagSource) -> EmbeddingContract:
     """The contract that all bags share."""
     contract = source.contract(labels.slides[0])
@@ -158,7 +154,7 @@ def _content(members: dict[str, tuple[str, ...]], identities: dict[str, str]) ->
     return {bag: {slide: identities[slide] for slide in slides} for bag, slides in members.items()}
 
 
-def _key(labels: Labels, source: BagSource, spec: TrainSpec, plan: Plan) -> str:
+def _key(labels: Labels, source: BagSource, spec: TrainSpec, how: tuple[Plan, Cases]) -> str:
     """Digest of everything that the weights depend on: a run with another key does not go on with them."""
     of_bags = {slide: source.facts(slide) for slide in labels.slides}
     rows = [[entry.slide, entry.patient, entry.label] for entry in labels.entries]
@@ -167,7 +163,8 @@ def _key(labels: Labels, source: BagSource, spec: TrainSpec, plan: Plan) -> str:
         "spec": replace(spec, **AS_ALONE).to_dict(),
         "labels": rows,
         "bags": of_bags,
-        "plan": plan.facts(),
+        "plan": how[0].facts(),
+        "covariates": {bag: list(map(repr, values)) for bag, values in how[1].covariates.items()},
     }
     return json_digest(facts | {"made_by": made_by})
 

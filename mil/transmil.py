@@ -66,8 +66,8 @@ class TransMil(Head):
         self.norm = nn.LayerNorm(spec.hidden)
         self.classify = nn.Linear(spec.hidden, outputs)
 
-    def forward(self, bags: Bags) -> HeadOutput:
-        hidden = self.project.of_raw(bags.features, self.standardise)
+    def look(self, bags: Bags) -> HeadOutput:
+        hidden = self.hidden(bags)
         each = [self._one(part) for part in torch.split(hidden, bags.counts.tolist())]
         return HeadOutput(torch.cat([e[0] for e in each]), torch.cat([e[1] for e in each]))
 

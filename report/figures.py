@@ -106,14 +106,28 @@ def draw(drawing: Drawing, graded: Graded) -> Figure:
 
 def save(figure: Figure, path: Path) -> str:
     """Write the figure as PATH.svg and PATH.png; the SVG, to be put into a page."""
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=DPI)
+    text = _svg_file(figure)
+    path.with_name(f"{path.name}.svg").write_text(text, encoding="utf-8")
+    return _element(text)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an element of a page."""
+    return _element(_svg_file(figure))
+
+
+def _svg_file(figure: Figure) -> str:
     import matplotlib as mpl
 
-    figure.savefig(path.with_name(f"{path.name}.png"), dpi=DPI)
     text = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    path.with_name(f"{path.name}.svg").write_text(text.getvalue(), encoding="utf-8")
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return text.getvalue()
+
+
+def _element(file: str) -> str:
+    return file[file.index("<svg") :]
 
 
 def _one_against_rest(graded: Graded) -> list[tuple[str, np.ndarray, np.ndarray]]:

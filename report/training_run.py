@@ -1,0 +1,128 @@
+"""What a head folder says of the run that made it, and what of that should worry its reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreIncomplete
+from ..mil.graded import Graded, read_graded
+from ..mil.history import Epoch, read_json_lines
+from ..mil.metrics import Estimate
+from ..mil.spec import TrainSpec
+
+FEW_PATIENTS = 20
+"""Of a class: below it, one patient more or less moves a sensitivity by five points."""
+
+MODELS = {
+    "head": "head",
+    "head_uncalibrated": "head, not calibrated",
+    "linear_probe": "linear probe on means (baseline)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A finished training run.
+
+    Attributes:
+        name: of the head folder.
+        spec: how the heads were trained.
+        contract: what the embeddings are, as head.json has it.
+        metrics: all of metrics.json.
+        temperatures: of each fold, and of new slides last.
+        epochs: every epoch of every fold.
+        graded: the out-of-fold predictions with their labels.
+    """
+
+    name: str
+    spec: TrainSpec
+    contract: dict[str, Any]
+    metrics: dict[str, Any]
+    temperatures: tuple[float, ...]
+    epochs: list[Epoch]
+    graded: Graded
+
+    def estimates(self, model: str) -> dict[str, Estimate]:
+        """The metrics of "head", "head_uncalibrated" or "linear_probe"."""
+        return {name: Estimate.from_dict(value) for name, value in self.metrics[model].items()}
+
+    def curves(self) -> dict[int, list[Epoch]]:
+        """The epochs of each fold."""
+        folds = sorted({int(epoch["fold"] or 0) for epoch in self.epochs})
+        return {fold: [epoch for epoch in self.epochs if epoch["fold"] == fold] for fold in folds}
+
+
+def read_training_run(head_dir: Path) -> TrainingRun:
+    """Read it from the files that `train` leaves.
+
+    Raises:
+        StoreIncomplete: a file is missing or is not what `train` writes.
+    """
+    try:
+        document = json.loads((head_dir / "head.json").read_text(encoding="utf-8"))
+        kept = document["calibration"]
+        return TrainingRun(
+            name=head_dir.name,
+            spec=TrainSpec.from_dict(document["train"]),
+            contract=document["contract"],
+            metrics=json.loads((head_dir / "metrics.json").read_text(encoding="utf-8")),
+            temperatures=(*kept["fold_temperatures"], kept["temperature"]),
+            epochs=read_json_lines((head_dir / "history.jsonl").read_text(encoding="utf-8")),
+            graded=read_graded(head_dir),
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreIncomplete(
+            f"{head_dir} does not hold a whole training run ({type(error).__name__}).", "Train it again."
+        ) from error
+
+
+def best_epoch(epochs: list[Epoch]) -> int:
+    """The number of the epoch whose weights were kept: the first of the least validation loss."""
+    losses = [float("inf") if e["validation_loss"] is None else e["validation_loss"] for e in epochs]
+    return losses.index(min(losses))
+
+
+def warnings_of(run: TrainingRun) -> Iterator[str]:
+    """Sentences on what makes the numbers less than they seem."""
+    yield from _against_the_probe(run)
+    yield from _small(run)
+    yield from _unfinished(run)
+    lacking = [fold["held_out"] for fold in run.metrics["folds"] if not all(fold["classes"].values())]
+    if lacking:
+        yield f"Without a slide of every class: {', '.join(lacking)}. AUROC is not defined there."
+    left_out = sum(map(len, run.metrics["left_out"].values()))
+    if left_out:
+        yield f"{left_out} slides were left out; see the table of the data."
+    if run.spec.allow_duplicates:
+        yield "Slides that look the same were allowed under different patients: scores may be too good."
+
+
+def _against_the_probe(run: TrainingRun) -> Iterator[str]:
+    metric = "quadratic_kappa" if run.spec.ordered else "auroc"
+    head, probe = run.estimates("head")[metric], run.estimates("linear_probe")[metric]
+    name = metric.replace("_", " ").replace("auroc", "AUROC")
+    numbers = f"{name} {head.value:.3f} against {probe.value:.3f}"
+    if head.value <= probe.value:
+        yield f"The head does not beat the linear probe on mean embeddings ({numbers}): use the simpler one."
+    elif head.low is not None and head.low <= probe.value:
+        yield f"The head is better than the linear probe ({numbers}), but not by more than chance could be."
+
+
+def _small(run: TrainingRun) -> Iterator[str]:
+    p = run.graded.predicted
+    for number, name in enumerate(run.graded.classes):
+        pairs = zip(p.patients, p.targets.tolist(), strict=True)
+        count = len({patient for patient, target in pairs if target == number})
+        if count < FEW_PATIENTS:
+            yield f"Class {name} has {count} patients only: its numbers are uncertain."
+
+
+def _unfinished(run: TrainingRun) -> Iterator[str]:
+    last = [fold for fold, epochs in run.curves().items() if best_epoch(epochs) == run.spec.epochs - 1]
+    if last:
+        heads = ", ".join(str(fold + 1) for fold in last)
+        yield f"Heads {heads} were still getting better in the last epoch: try more --epochs."
