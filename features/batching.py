@@ -10,14 +10,15 @@ import torch
 from .embedder import Embedder
 
 USUAL = 32
-LARGEST = 512
+LARGEST = 256
+"""The readers' shared memory holds a few times as many; and networks are fast enough by then."""
 WORTH = 1.03
 """Twice as many patches at once must be this much faster to be worth their memory."""
 ENOUGH_SECONDS = 0.5
 
 
 def batch_that_pays(speed: Callable[[int], float]) -> int:
-    """Doubled from 32 for as long as that pays, fits, and is not above 512.
+    """Doubled from 32 for as long as that pays, fits, and is not above 256.
 
     Args:
         speed: patches per second with so many at once; raises OutOfMemoryError where they do not fit.

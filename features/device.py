@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+PORTABLE = 1
+"""Flag of CUDA: memory is page-locked for all of its contexts."""
 Given = Callable[[], NDArray[np.float32]]
 """Waits for the device, and gives what it has computed."""
 
@@ -116,8 +118,9 @@ def pinned(memory: NDArray[np.uint8], device: str) -> Iterator[bool]:
     if torch.device(device).type != "cuda":
         yield False
         return
-    runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-    held = int(runtime.cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)) == 0
+    with torch.cuda.device(device):  # else the first GPU would be woken too
+        runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        held = int(runtime.cudaHostRegister(memory.ctypes.data, memory.nbytes, PORTABLE)) == 0
     try:
         yield held
     finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,3 +24,13 @@ def he_slide(stains: list[list[float]], seed: int = 0) -> NDArray[np.uint8]:
     y, x = np.mgrid[:cells, :cells] - cells / 2
     levels[x**2 + y**2 > (0.4 * cells) ** 2] = 239
     return levels.round().clip(0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+
+
+def write_stainings(folder: Path, write_slide: Callable[..., Path]) -> Path:
+    """The same tissue in two stainings, a.tiff and b.tiff, and grey.tiff as it would look in grey."""
+    folder.mkdir()
+    write_slide(folder / "a.tiff", he_slide(PURPLE), 1.0)
+    write_slide(folder / "b.tiff", he_slide(PALER), 1.0)
+    grey = he_slide(PURPLE).mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8)
+    write_slide(folder / "grey.tiff", grey, 1.0)
+    return folder

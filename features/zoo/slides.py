@@ -26,20 +26,28 @@ def _built_in(name: str) -> EncoderCard:
 
 
 MEAN = SlideCard(_built_in("mean"), needs="")
+
+
+def _published(name: str, repo: str, dim: int, **settings: object) -> EncoderCard:
+    """The card of a gated slide encoder for patches at 0.5 µm, unless told otherwise."""
+    usual: dict[str, object] = {
+        "licence": "CC-BY-NC-ND-4.0",
+        "pooling": "cls",
+        "prefix_tokens": 1,
+        "file": "model.safetensors",
+        "keys": name,
+    }
+    fixed = {"name": name, "source": f"hf:{repo}", "revision": "", "sha256": "", "gated": True, "dim": dim}
+    return EncoderCard.from_dict(usual | fixed | {"input_px": 0, "spacings": (0.5,)} | settings)
+
+
 GIGAPATH = SlideCard(
-    EncoderCard(
-        name="gigapath-slide",
-        source="hf:prov-gigapath/prov-gigapath",
-        revision="",
-        sha256="",
+    _published(
+        "gigapath-slide",
+        "prov-gigapath/prov-gigapath",
+        768,
         licence="Apache-2.0",
-        gated=True,
-        dim=768,
-        input_px=0,
-        pooling="cls",
-        prefix_tokens=1,
         patch_px=256,
-        spacings=(0.5,),
         file="slide_encoder.pth",
         architecture="longnet",
         keys="longnet",
@@ -47,45 +55,27 @@ GIGAPATH = SlideCard(
     ),
     needs="gigapath",
 )
-
 TITAN = SlideCard(
-    EncoderCard(
-        name="titan",
-        source="hf:MahmoodLab/TITAN",
-        revision="",
-        sha256="",
-        licence="CC-BY-NC-ND-4.0",
-        gated=True,
-        dim=768,
-        input_px=0,
+    _published(
+        "titan",
+        "MahmoodLab/TITAN",
+        768,
         pooling="model",
+        prefix_tokens=0,
         patch_px=512,
-        spacings=(0.5,),
-        file="model.safetensors",
         architecture="titan",
-        keys="titan",
         facts="Ding et al. 2024; sizes as in the published configuration, names of tensors as in public "
         "copies of the authors' code; the published file was not opened.",
     ),
     needs="conch-v1.5",
 )
 PRISM = SlideCard(
-    EncoderCard(
-        name="prism",
-        source="hf:paige-ai/Prism",
-        revision="",
-        sha256="",
-        licence="CC-BY-NC-ND-4.0",
-        gated=True,
-        dim=1280,
-        input_px=0,
-        pooling="cls",
-        prefix_tokens=1,
+    _published(
+        "prism",
+        "paige-ai/Prism",
+        1280,
         patch_px=224,
-        spacings=(0.5,),
-        file="model.safetensors",
         architecture="perceiver",
-        keys="prism",
         facts="Shaikovski et al. 2024; sizes are the defaults of the authors' configuration, names of "
         "tensors as in public copies of their code; the published file was not opened.",
     ),

@@ -23,7 +23,7 @@ from slidestream.report.stain_effect import normalised
 from slidestream.stain.reference import reference
 from slidestream.tiling.spec import PatchSpec
 
-from ..he_slides import PALER, PURPLE, SIDE, he_slide
+from ..he_slides import PALER, PURPLE, SIDE, he_slide, write_stainings
 
 Cli = Callable[..., Any]
 PATCH_PX = 64
@@ -33,12 +33,7 @@ CONFIG = RunConfig(patch=PatchSpec(PATCH_PX, 1.0))
 @pytest.fixture
 def slides(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
     """Two stainings, one in grey, one without mpp."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    write_slide(folder / "a.tiff", he_slide(PURPLE), 1.0)
-    write_slide(folder / "b.tiff", he_slide(PALER), 1.0)
-    grey = he_slide(PURPLE).mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8)
-    write_slide(folder / "grey.tiff", grey, 1.0)
+    folder = write_stainings(tmp_path / "slides", write_slide)
     write_slide(folder / "no-mpp.tiff", he_slide(PURPLE), None)
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,6 +190,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         Event=lambda: event,
         empty_cache=lambda: log.append("free"),
         cudart=lambda: runtime,
+        device=lambda _: nullcontext(),
     )
     monkeypatch.setattr(module.torch, "cuda", fake)
     return log

@@ -24,7 +24,7 @@ from slidestream.stain.reference import reference
 from slidestream.stain.spec import StainSpec
 from slidestream.tiling.spec import PatchSpec
 
-from ..he_slides import PALER, PURPLE, he_slide
+from ..he_slides import PURPLE, he_slide, write_stainings
 
 Cli = Callable[..., Any]
 PATCH = PatchSpec(64, 1.0)
@@ -34,13 +34,7 @@ MACENKO = StainSpec("macenko", reference("macenko"))
 @pytest.fixture
 def slides(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
     """The same tissue in two stainings, and as it would look in grey."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    write_slide(folder / "a.tiff", he_slide(PURPLE), 1.0)
-    write_slide(folder / "b.tiff", he_slide(PALER), 1.0)
-    grey = he_slide(PURPLE).mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8)
-    write_slide(folder / "grey.tiff", grey, 1.0)
-    return folder
+    return write_stainings(tmp_path / "slides", write_slide)
 
 
 def features(run: Path, slide: str) -> NDArray[np.float32]:
