@@ -105,7 +105,7 @@ def warnings_of(run: TrainingRun) -> Iterator[str]:
         yield f"Without a slide of every class: {', '.join(lacking)}. AUROC is not defined there."
     left_out = sum(map(len, run.metrics["left_out"].values()))
     if left_out:
-        yield f"{left_out} slides were left out; see the table of the data."
+        yield f"Slides left out: {left_out}; see the table of the data."
     if run.spec.allow_duplicates:
         yield "Slides that look the same were allowed under different patients: scores may be too good."
 
@@ -136,7 +136,7 @@ def _small(run: TrainingRun) -> Iterator[str]:
             pairs = zip(p.patients, p.targets.tolist(), strict=True)
             count = len({patient for patient, target in pairs if target == number})
             if count < FEW_PATIENTS:
-                yield f"Class {name} has {count} patients only: its numbers are uncertain."
+                yield f"Class {name} has few patients, {count}: its numbers are uncertain."
 
 
 def _unfinished(run: TrainingRun) -> Iterator[str]:

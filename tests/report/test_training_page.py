@@ -72,8 +72,8 @@ def test_the_page_has_the_numbers_of_the_files_and_needs_no_other(head: Path) ->
 
 def test_a_reader_is_warned(run: TrainingRun) -> None:
     found = "\n".join(warnings_of(run))
-    assert "Class malignant has 6 patients only" in found
-    assert "1 slides were left out" in found
+    assert "Class malignant has few patients, 6" in found
+    assert "Slides left out: 1" in found
     worse = run.metrics["linear_probe"] | {"auroc": run.metrics["head"]["auroc"] | {"value": 1.0}}
     against = "\n".join(warnings_of(replace(run, metrics=run.metrics | {"linear_probe": worse})))
     assert "does not beat the linear probe" in against
