@@ -60,7 +60,7 @@ def simulate(patients: int, seed: int) -> Cohort:
     hidden = random.normal(size=(patients, 3))
     bags = {}
     for number, row in enumerate(hidden):
-        count = int(random.integers(30, 80))
+        count = int(random.integers(60, 160))
         x = random.normal(size=(count, DIM))
         kind = random.integers(0, 6, count)  # half of the patches say nothing
         for which in range(3):

@@ -37,7 +37,7 @@ from .crossval import CrossValidation
 from .familiarity import TrainingBags
 from .heads import Head
 from .history import Epoch, json_lines
-from .kept import Kept
+from .kept import Kept, read_kept, written
 from .patients import one_bag
 from .registry import head_for
 from .spec import TrainSpec
@@ -220,7 +220,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
 def _loaded(folder: Path, document: dict[str, Any]) -> TrainedHead:
     spec = TrainSpec.from_dict(document["train"])
     contract = EmbeddingContract.from_dict(document["contract"])
-    kept, slides = _read_kept(document, spec), document["slides"]
+    kept, slides = read_kept(document, spec), document["slides"]
     return TrainedHead(
         heads=tuple(_read_heads(folder, document, kept)),
         kept=kept,
@@ -240,7 +240,7 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "schema": SCHEMA,
         "contract": trained.contract.to_dict(),
         "train": trained.spec.to_dict(),
-        **_kept_of(result),
+        **written([Kept(one.said.known.outcome, one.calibration) for one in result.answered]),
         "covariates": trained.covariates.to_dict(),
         "slides": {
             slide: {"folds": list(folds_of[bag]), "identity": identity}
@@ -250,24 +250,6 @@ def _document(trained: Trained, weights: Sequence[bytes]) -> dict[str, Any]:
         "weights": [hashlib.sha256(blob).hexdigest() for blob in weights],
         "metrics": trained.metrics(),
     }
-
-
-def _kept_of(result: CrossValidation) -> dict[str, Any]:
-    """The classes and their calibration where they are all that is predicted; else every target."""
-    kept = [Kept(one.said.known.outcome, one.calibration) for one in result.answered]
-    written = [one.to_dict() for one in kept]
-    if len(kept) == 1 and kept[0].outcome.target.has_classes:
-        return {"classes": list(kept[0].outcome.names), "calibration": written[0]["calibration"]}
-    return {"targets": written}
-
-
-def _read_kept(document: dict[str, Any], spec: TrainSpec) -> tuple[Kept, ...]:
-    """The inverse of `_kept_of`."""
-    if "targets" in document:
-        return tuple(Kept.from_dict(values) for values in document["targets"])
-    target = spec.asked[0].to_dict()
-    calibration = document.get("calibration")
-    return (Kept.from_dict({"target": target, "names": document["classes"], "calibration": calibration}),)
 
 
 def _read_heads(folder: Path, document: dict[str, Any], kept: tuple[Kept, ...]) -> list[Head]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .calibration import Calibration, temper
 from .intervals import Residuals
 from .outcomes import Outcome
+from .spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,19 @@ class Kept:
         outcome = Outcome.from_dict(own)
         kind = Calibration if outcome.target.has_classes else Residuals
         return Kept(outcome, None if kept is None else kind.from_dict(kept))
+
+
+def written(kept: Sequence[Kept]) -> dict[str, Any]:
+    """The classes and their calibration where they are all that is predicted; else every target."""
+    first = kept[0].to_dict()
+    if len(kept) == 1 and kept[0].outcome.target.has_classes:
+        return {"classes": first["names"], "calibration": first["calibration"]}
+    return {"targets": [one.to_dict() for one in kept]}
+
+
+def read_kept(document: dict[str, Any], spec: TrainSpec) -> tuple[Kept, ...]:
+    """The inverse of `written`."""
+    if "targets" in document:
+        return tuple(Kept.from_dict(values) for values in document["targets"])
+    target, calibration = spec.asked[0].to_dict(), document.get("calibration")
+    return (Kept.from_dict({"target": target, "names": document["classes"], "calibration": calibration}),)

@@ -62,11 +62,6 @@ class Labels:
         return Labels.of(entry for entry in self.entries if entry.slide in slides)
 
     @property
-    def ordered(self) -> bool:
-        """Whether the order of the classes is known: all are numbers, or there are only two."""
-        return len(self.classes) <= 2 or all(_number(name) is not None for name in self.classes)
-
-    @property
     def slides(self) -> tuple[str, ...]:
         return tuple(entry.slide for entry in self.entries)
 

@@ -55,6 +55,16 @@ def test_slides_lie_side_by_side_on_one_grid() -> None:
     assert one_bag([one]) is one
 
 
+def test_a_patient_knows_what_any_slide_knows() -> None:
+    """Cells of several targets: a gap is filled by the patient's other slide, a contradiction is refused."""
+    labels = Labels.of([Entry("a", "p", "", ("1", "", "")), Entry("b", "p", "", ("", "7.5", ""))])
+    pooled, _ = pool_patients(labels)
+    assert pooled.entries == (Entry("a|b", "p", "", ("1", "7.5", "")),)
+    labels = Labels.of([Entry("a", "p", "", ("1", "3")), Entry("b", "p", "", ("1", "4"))])
+    with pytest.raises(UsageError, match="patient p have different labels: 3, 4"):
+        pool_patients(labels)
+
+
 def test_a_head_of_patients_says_one_thing_of_each(cohort: tuple[Path, Path], tmp_path: Path) -> None:
     report = train(*cohort, tmp_path / "head", SPEC)
     assert report.metrics["slides"] == 24

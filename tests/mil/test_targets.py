@@ -13,10 +13,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
+from slidestream.features.layout import store_path
+from slidestream.features.store import open_store
+from slidestream.mil.artifact import load_head
+from slidestream.mil.explain import explain
+from slidestream.mil.predict import predict_store
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.survival_metrics import concordance
 from slidestream.mil.target import Target
 from slidestream.mil.train import train
+from slidestream.table import write_table
 
 Cli = Callable[..., Any]
 TARGETS = ["grade:link", "age:regression", "er+pr:labels", "time:cox:dead", "relapse:hazard:back"]
@@ -223,3 +229,43 @@ def test_what_cannot_be_trained_says_why(
     assert ended.code == 2
     assert said in ended.err
     assert not (tmp_path / "head").exists()
+
+
+@pytest.mark.parametrize("method", ["attention", "perturbation", "single", "gradients"])
+@pytest.mark.parametrize("target", ["time:cox:dead", "relapse:hazard:back", "er+pr:labels"])
+def test_what_speaks_for_more_is_explained(cohort: Path, tmp_path: Path, target: str, method: str) -> None:
+    """By an attention head whose first target is no class; slides are flipped by the answer itself."""
+    targets = (Target.parse(target), Target("grade"))
+    spec = TrainSpec(head="dsmil", targets=targets, folds=2, epochs=1, bootstrap=2, hidden=8, attention=4)
+    train(cohort / "run", cohort / "labels.csv", tmp_path / "head", spec)
+    head, store = load_head(tmp_path / "head"), open_store(store_path(cohort / "run", "s00"))
+    prediction = predict_store(head, store)
+    assert np.nansum(prediction.attention) == pytest.approx(1, abs=1e-4)
+    found = explain(head, store, prediction, method)
+    assert np.isfinite(found.relevance).all()
+    assert found.flipping is not None
+    first = prediction.answers[0]
+    assert found.flipping.most_first[0] == pytest.approx(first.strength(first.mean), abs=1e-6)
+
+
+def test_patients_are_predicted_as_one_bag(cohort: Path, cli: Cli, tmp_path: Path) -> None:
+    rows = read(cohort / "labels.csv")[:SLIDES]
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        second |= {name: cell for name, cell in first.items() if name != "slide"}
+    write_table(tmp_path / "labels.csv", list(rows[0]), [list(row.values()) for row in rows])
+    ended = cli(
+        *("train", cohort / "run", "--labels", tmp_path / "labels.csv", "-o", tmp_path / "head"),
+        *("--bag", "patient", "--head", "mean", "--folds", "2", "--epochs", "2", "--target", "time:cox:dead"),
+    )
+    assert ended.code == 0, ended.err
+    written = {row["patient"]: row for row in read(tmp_path / "head/predictions.csv")}
+    known = [row for row in rows if row["patient"] in written]
+    write_table(tmp_path / "known.csv", list(rows[0]), [list(row.values()) for row in known])
+    ended = cli(
+        *("predict", cohort / "run", "--head", tmp_path / "head", "--patients", tmp_path / "known.csv"),
+        *("--out-of-fold", "-o", tmp_path / "p.csv"),
+    )
+    assert ended.code == 0, ended.err
+    for row in read(tmp_path / "p.csv"):
+        assert row["slides"] == written[row["patient"]]["slide"]
+        assert float(row["risk"]) == pytest.approx(float(written[row["patient"]]["risk"]), rel=1e-5)
