@@ -108,6 +108,7 @@ def _evaluated(asked: _Asked, target: Target, spec: EvaluationSpec) -> tuple[Gra
         against=(asked.against.name, compare(graded, other, spec)) if asked.against and other else None,
         log_rank={n: risk_groups(judged, n).p for n in NAMES} if isinstance(judged, Survived) else {},
         left_out=(len(graded.without_truth), len(graded.without_prediction)),
+        seen=graded.seen,
     )
 
 
@@ -157,6 +158,7 @@ def _document(found: Evaluation) -> dict[str, Any]:
         "classes": list(found.classes),
         "without_label": found.left_out[0],
         "without_prediction": found.left_out[1],
+        "seen": found.seen,
         "metrics": {name: estimate.to_dict() for name, estimate in found.estimates.items()},
         "groups": {
             column: {"gaps": gaps(groups), "groups": [_group(group) for group in groups]}
@@ -189,6 +191,8 @@ def _show(found: Evaluation, named: bool) -> None:
         note(
             f"{found.left_out[0]} predicted slides have no label, {found.left_out[1]} labelled no prediction."
         )
+    if found.warning:
+        note(found.warning)
     title = f"{found.name + ': ' if named else ''}{found.slides} slides of {found.patients} patients"
     shown = [(name.replace("_", " "), estimate_text(e)) for name, e in found.estimates.items()]
     show_table(title, ("metric", "value (95 % interval over patients)"), shown)

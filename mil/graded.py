@@ -22,6 +22,8 @@ from .target import Target
 
 Row = dict[str, str]
 HERE = "predictions.csv"
+SLIDES = "slides"
+"""The column that only predictions of patients have: theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Graded:
         facts: per slide what else the labels say of it (site, scanner, age ...), by column.
         without_truth: slides that were predicted and have no label.
         without_prediction: slides that have a label and were not predicted.
+        seen: how many of the slides the heads that were asked had been trained on.
     """
 
     slides: tuple[str, ...]
@@ -43,6 +46,7 @@ class Graded:
     facts: tuple[Row, ...]
     without_truth: tuple[str, ...] = ()
     without_prediction: tuple[str, ...] = ()
+    seen: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -81,23 +85,26 @@ def read_graded(predictions: Path, labels: Path | None = None, target: Target | 
 
     Args:
         predictions: a head folder, for its out-of-fold predictions, or a CSV with the column slide and those
-            that `answers` lists, as `predict` writes it.
+            that `answers` lists, as `predict` writes it; or one of patients, with the columns patient and
+            slides, each of which then stands for a slide here.
         labels: a CSV with the columns slide, patient, those of the target and any others; may be left out
             where the predictions hold them, as those of a head folder do.
         target: by default classes in the column label.
 
     Raises:
-        UsageError: a file cannot be read, columns are missing, a label is no class of the head, or
-            `predicted` does not follow from the probabilities.
+        UsageError: a file cannot be read, columns are missing, a label is no class of the head,
+            `predicted` does not follow from the probabilities, or slides of a patient differ in their truth.
     """
     path, target = predictions / HERE if predictions.is_dir() else predictions, target or Target()
-    found = read_rows(path)
+    found = _read_predictions(path)
     truth = read_rows(labels) if labels else found
     source = labels or path
     for column in ("slide", "patient", *target.columns):
         if column not in next(iter(truth.values()), {}):
             wanted = ", ".join(("slide", "patient", *target.columns))
             raise UsageError(f"{source} has no column {column}.", f"Give the truth with --labels: {wanted}.")
+    if SLIDES in next(iter(found.values())):
+        truth = _of_patients(truth, target)
     both = sorted(found.keys() & truth.keys())
     if not both:
         raise UsageError(f"No slide of {path} is in {source}.", "Slides are matched by the column slide.")
@@ -110,22 +117,49 @@ def read_rows(path: Path) -> dict[str, Row]:
     Raises:
         UsageError: it cannot be read, has no such column, or names a slide twice.
     """
+    return _by(path, _read_lines(path), "slide")
+
+
+def _read_predictions(path: Path) -> dict[str, Row]:
+    """By slide, or by patient where slides of patients were graded together."""
+    lines = _read_lines(path)
+    return _by(path, lines, "patient" if lines and SLIDES in lines[0] else "slide")
+
+
+def _read_lines(path: Path) -> list[Row]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
+    return [{key: original((value or "").strip()) for key, value in line.items() if key} for line in lines]
+
+
+def _by(path: Path, lines: list[Row], column: str) -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for line in lines:
-        row = {key: original((value or "").strip()) for key, value in line.items() if key}
-        slide = row.get("slide", "")
-        if not slide or slide in rows:
-            what = f"slide {slide} twice" if slide else "a line without a slide"
-            raise UsageError(f"{path} holds {what}.", "One line per slide, with the column slide.")
-        rows[slide] = row
+    for row in lines:
+        name = row.get(column, "")
+        if not name or name in rows:
+            what = f"{column} {name} twice" if name else f"a line without a {column}"
+            raise UsageError(f"{path} holds {what}.", f"One line per {column}, with the column {column}.")
+        rows[name] = row
     if not rows:
-        raise UsageError(f"{path} is empty.", "Give a CSV with the column slide.")
+        raise UsageError(f"{path} is empty.", f"Give a CSV with the column {column}.")
     return rows
+
+
+def _of_patients(truth: dict[str, Row], target: Target) -> dict[str, Row]:
+    """One row per patient: what all the patient's slides share; empty where they do not."""
+    found: dict[str, Row] = {}
+    for row in truth.values():
+        known = found.setdefault(row["patient"], row)
+        if any(known[column] != row[column] for column in target.columns):
+            raise UsageError(
+                f"Slides of patient {row['patient']} differ in {', '.join(target.columns)}.",
+                "Give a patient one label, or evaluate predictions of slides.",
+            )
+        found[row["patient"]] = {key: value if row[key] == value else "" for key, value in known.items()}
+    return found
 
 
 def _joined(found: dict[str, Row], truth: dict[str, Row], both: list[str], target: Target) -> Graded:
@@ -148,4 +182,5 @@ def _joined(found: dict[str, Row], truth: dict[str, Row], both: list[str], targe
         tuple(truth[slide] for slide in slides),
         tuple(sorted(found.keys() - set(slides))),
         tuple(sorted(labelled - found.keys())),
+        sum(found[slide].get("seen") == "yes" for slide in slides),
     )

@@ -29,6 +29,7 @@ class Evaluation:
         against: the name of other predictions, and the differences from them.
         log_rank: p that groups by predicted risk are alike, by the number of groups; of survival only.
         left_out: slides without a label, and without a prediction.
+        seen: slides that the heads which were asked had been trained on.
     """
 
     name: str
@@ -41,6 +42,17 @@ class Evaluation:
     against: tuple[str, Mapping[str, Difference]] | None = None
     log_rank: Mapping[int, float] = field(default_factory=dict)
     left_out: tuple[int, int] = (0, 0)
+    seen: int = 0
+
+    @property
+    def warning(self) -> str:
+        """Why the numbers are too good; empty where nothing says so."""
+        if not self.seen:
+            return ""
+        return (
+            f"The heads were trained on {self.seen} of these {self.slides} slides: the numbers say little. "
+            "Predict with --out-of-fold."
+        )
 
 
 Shown = tuple[Evaluation, Mapping[str, str]]
@@ -71,6 +83,7 @@ def _of_target(found: Evaluation, figures: Mapping[str, str], least: int) -> str
         f"<h2>{escaped(found.name)}</h2>\n<p>{found.slides} slides of {found.patients} patients; "
         f"{escaped(found.asked)}.",
         f" {unlabelled} predicted slides have no label, {unpredicted} labelled ones no prediction.</p>\n",
+        f"<p class='warning'>{escaped(found.warning)}</p>\n" if found.warning else "",
         table(("metric", "value"), [(named(n), estimate_text(e)) for n, e in found.estimates.items()]),
         *(figure(svg, named(n)) for n, svg in figures.items()),
         RISK_NOTE if found.log_rank else "",

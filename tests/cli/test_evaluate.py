@@ -73,3 +73,44 @@ def test_what_cannot_be_evaluated_says_what_would_help(cli: Cli, tables: Path) -
     ended = cli("evaluate", tables / "p.csv", "--labels", tables / "labels.csv", "--by", "scanner")
     assert ended.code == 2
     assert "site" in ended.err
+
+
+def test_grades_of_patients_are_held_against_what_their_slides_share(cli: Cli, tmp_path: Path) -> None:
+    """Twelve patients of two slides; by hand, one of six benign patients is above one malignant."""
+    scores = [0.1, 0.2, 0.3, 0.4, 0.7, 0.15, 0.6, 0.8, 0.9, 0.95, 0.85, 0.75]
+    rows = [
+        [f"p{i}", f"a{i}|b{i}", ["low", "high"][s > 0.5], f"{1 - s:.9g}", s, "no"]
+        for i, s in enumerate(scores)
+    ]
+    write_table(tmp_path / "p.csv", ["patient", "slides", "predicted", "p_low", "p_high", "seen"], rows)
+    truth = [
+        [f"{slide}{i}", f"p{i}", "high" if i > 5 else "low", "A" if slide == "a" or i % 2 else "B"]
+        for i in range(12)
+        for slide in "ab"
+    ]
+    write_table(tmp_path / "labels.csv", ["slide", "patient", "label", "site"], truth)
+    asked = ("evaluate", tmp_path / "p.csv", "--labels", tmp_path / "labels.csv", "--resamples", "20")
+    told = json.loads(cli(*asked, "--by", "site", "--min-group", "2", "--json").out)
+    assert (told["slides"], told["patients"], told["seen"]) == (12, 12, 0)
+    assert told["metrics"]["auroc"]["value"] == pytest.approx(35 / 36)
+    assert [(g["value"], g["patients"]) for g in told["groups"]["site"]["groups"]] == [
+        ("(none)", 6),
+        ("A", 6),
+    ]
+
+    truth[3][2] = "high"
+    write_table(tmp_path / "labels.csv", ["slide", "patient", "label", "site"], truth)
+    ended = cli(*asked)
+    assert (ended.code, "Slides of patient p1 differ in label" in ended.err) == (2, True)
+
+
+def test_grades_by_heads_that_knew_the_slides_are_said_to_say_little(cli: Cli, tables: Path) -> None:
+    lines = (tables / "p.csv").read_text().splitlines()
+    seen = [f"{line},{'yes' if i < 20 else 'no'}" for i, line in enumerate(lines[1:])]
+    (tables / "p.csv").write_text("\n".join([lines[0] + ",seen", *seen]) + "\n")
+    asked = ("evaluate", tables / "p.csv", "--labels", tables / "labels.csv", "--resamples", "20")
+    ended = cli(*asked, "-o", tables / "out")
+    told = "trained on 20 of these 58 slides"
+    assert told in ended.err
+    assert told in (tables / "out/report.html").read_text()
+    assert json.loads(cli(*asked, "--json").out)["seen"] == 20
