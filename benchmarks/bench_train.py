@@ -34,6 +34,7 @@ from slidestream.features.writer import beside_of, put_in_place
 from slidestream.mil.bags import bag_from_store
 from slidestream.mil.cache import BagCache
 from slidestream.mil.fit import EpochReport, FoldJob, fit_head
+from slidestream.mil.pages import ask_for_large_pages
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.standardise import Moments
 
@@ -207,6 +208,8 @@ def torchmil(folder: Path, options: argparse.Namespace) -> Epochs:
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One contender, in this process."""
+    if options.contender.startswith("ours"):
+        ask_for_large_pages()  # as the command `train` does
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     run: Callable[..., Epochs] = {"torchmil": torchmil, "plain": plain}.get(options.contender, ours)

@@ -104,6 +104,9 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
+    from ..mil.pages import ask_for_large_pages
+
+    ask_for_large_pages()
     from ..mil.spec import SplitSpec, TrainSpec
     from ..mil.target import Target
     from ..mil.train import train as train_heads

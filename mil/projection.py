@@ -15,10 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from .standardise import Standardiser
-
-BLOCK = 4096
-"""Rows at a time: few enough to stay in a processor's cache, enough to keep all its cores busy."""
+from .standardise import Standardiser, rows_at_once
 
 STEPS = 256
 """Dropout draws a byte per element, so its probability is a multiple of 1/256."""
@@ -68,17 +65,19 @@ class _Project(torch.autograd.Function):
         added, (standardise, dropped, owner) = rest
         kind = features.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        light, offset = weight.to(dtype), bias.to(dtype)
+        # ReLU of a multiple is that multiple of ReLU: what dropout leaves is scaled up in the layer.
+        scale = STEPS / (STEPS - dropped)
+        light, offset = (weight * scale).to(dtype), (bias * scale).to(dtype)
         hidden = torch.empty(len(features), len(weight), dtype=dtype, device=features.device)
         with torch.autocast(kind, enabled=False):
             for rows in _blocks(features):
                 part = linear(standardise(features[rows]).to(dtype), light, offset)
                 if added is not None:
-                    part += added[owner[rows]].to(dtype)
+                    part += (added[owner[rows]] * scale).to(dtype)
                 hidden[rows] = _drop(part.relu_(), dropped) if dropped else part.relu_()
         ctx.save_for_backward(features, weight, hidden)
         ctx.owner, ctx.bags = owner, None if added is None else len(added)
-        ctx.standardise, ctx.scale = standardise, STEPS / (STEPS - dropped)
+        ctx.standardise, ctx.scale = standardise, scale
         return hidden
 
     @staticmethod
@@ -88,28 +87,32 @@ class _Project(torch.autograd.Function):
         of_weight, of_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         of_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
         of_added = weight.new_zeros(ctx.bags, len(weight)) if ctx.bags else None
+        scaled = (weight * ctx.scale).to(grad.dtype)
         with torch.autocast(features.device.type, enabled=False):
             for rows in _blocks(features):
-                part = (grad[rows] * (hidden[rows] > 0)).mul_(ctx.scale)
+                part = grad[rows] * (hidden[rows] > 0)
                 of_weight += part.t() @ ctx.standardise(features[rows]).to(part.dtype)
                 of_bias += part.sum(0, dtype=weight.dtype)
                 if of_added is not None:
                     of_added.index_add_(0, ctx.owner[rows], part.to(of_added.dtype))
                 if of_features is not None:
-                    of_features[rows] = (part @ weight.to(part.dtype)) / ctx.standardise.std
-        return of_features, of_weight, of_bias, of_added, None
+                    of_features[rows] = (part @ scaled) / ctx.standardise.std
+        # None where no gradient is wanted.
+        summed = (None if of is None else of.mul_(ctx.scale) for of in (of_weight, of_bias, of_added))
+        return of_features, *summed, None
 
 
 def _blocks(rows: torch.Tensor) -> Iterator[slice]:
-    return (slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK))
+    step = rows_at_once(rows.shape[1])
+    return (slice(start, start + step) for start in range(0, len(rows), step))
 
 
 def _drop(values: torch.Tensor, dropped: int) -> torch.Tensor:
-    """Zero a share of `dropped` / 256, in place, and scale up the others.
+    """Zero a share of `dropped` / 256, in place.
 
     A byte per element: on a processor, torch's own dropout, which draws a number for each, took longer
     than the layer.
     """
     words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device)
     kept = words.random_(-(1 << 63), None).view(torch.uint8)[: values.numel()] >= dropped
-    return values.mul_(kept.view(values.shape)).mul_(STEPS / (STEPS - dropped))
+    return values.mul_(kept.view(values.shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", ROOT / "../shared/data")).re
 # No test times anything: machines are shared, and the first example of a property pays for imports.
 settings.register_profile("slidestream", deadline=None)
 settings.load_profile("slidestream")
+
+# Whoever started the tests in the background may have told them to ignore Ctrl-C, which some of them send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WriteSlide = Callable[..., Path]
 

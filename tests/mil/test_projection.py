@@ -15,7 +15,7 @@ ROWS, DIM, HIDDEN = 23, 7, 5
 
 @pytest.fixture(autouse=True)
 def several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "BLOCK", 10)
+    monkeypatch.setattr(projection, "rows_at_once", lambda _: 10)
 
 
 def standardiser() -> Standardiser:
