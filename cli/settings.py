@@ -1,7 +1,8 @@
-"""One configuration from the encoder card, a YAML file, flags and --set, in this order."""
+"""Settings from a YAML file, flags and --set, in this order; those of a run begin with the encoder card."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,39 @@ from ..tiling.spec import PatchSpec
 Settings = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as 1.2 has it for numbers: 1e-3 is one, not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("+-0123456789")
+)
+
+
+def gather(file: Path | None, part: str, flags: Mapping[str, Any], assignments: Sequence[str]) -> Settings:
+    """What a file, flags and assignments set; later ones win.
+
+    Args:
+        file: YAML or JSON with settings, or a document that holds them under `part`.
+        part: where the project's own documents hold them.
+        flags: dotted keys with the values given on the command line; None where not given.
+        assignments: `a.b=c` texts, values read as YAML.
+
+    Raises:
+        UsageError: the file cannot be read, or an assignment is none.
+    """
+    settings = _from_file(file, part) if file else {}
+    for key, value in flags.items():
+        if value is not None:
+            _put(settings, key, value)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment} has no value.", "Write --set NAME=VALUE.")
+        _put(settings, key.strip(), yaml.load(text, _Loader))  # noqa: S506 (a safe loader)
+    return settings
+
+
 def resolve(
     file: Path | None, flags: Mapping[str, Any], assignments: Sequence[str], device: str = "auto"
 ) -> RunConfig:
@@ -24,22 +58,13 @@ def resolve(
 
     Args:
         file: YAML with the keys of `RunConfig`, or a run folder's slidestream.yaml.
-        flags: dotted keys with the values given on the command line; None where not given.
-        assignments: `a.b=c` texts, values read as YAML.
+        flags, assignments: as `gather` takes them.
         device: where it will be computed: decides what the precision "auto" is.
 
     Raises:
         UsageError: an unknown key, the nearest known one named, or a value of the wrong type.
     """
-    settings = _from_file(file) if file else {}
-    for key, value in flags.items():
-        if value is not None:
-            _put(settings, key, value)
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set {assignment} has no value.", "Write --set patch.overlap=0.5.")
-        _put(settings, key.strip(), yaml.safe_load(text))
+    settings = gather(file, "config", flags, assignments)
     card = card_of(str(settings.get("encoder", RunConfig().encoder)))
     patch = {"size_px": card.patch_px} | ({"spacing": card.spacings[0]} if card.spacings else {})
     settings["patch"] = PatchSpec().to_dict() | patch | settings.get("patch", {})
@@ -60,16 +85,16 @@ def _with_reference(stain: Settings | None, of_card: str | None) -> Settings | N
     return {"target": reference(str(method)).to_dict()} | (stain or {}) | {"method": method}
 
 
-def _from_file(path: Path) -> Settings:
+def _from_file(path: Path, part: str) -> Settings:
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader)
     except OSError as error:
         raise UsageError(f"{path} cannot be read.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML.") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} does not hold settings.")
-    found = document.get("config", document)
+    found = document.get(part, document)
     return dict(found) if isinstance(found, dict) else {}
 
 

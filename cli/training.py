@@ -9,131 +9,246 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json, RunFolder
+from .options import Device, Json
 from .output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
     from ..mil.fit import EpochReport, Progress
+    from ..mil.spec import TrainSpec
+    from ..mil.train import TrainReport
 
+HOLDING, LEARNING = "How slides are held out", "How heads learn"
+
+Bags = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, or a folder of bags: npz, or h5 as TRIDENT, CLAM and STAMP write it, or AnnData.",
+    ),
+]
 Labels = Annotated[
     Path,
     typer.Option("--labels", metavar="CSV", help="Columns slide, patient, and label or those of --target."),
 ]
 HeadOut = Annotated[Path, typer.Option("-o", "--out", metavar="HEAD", help="The head folder to make.")]
+HeadName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi. [default: abmil]",
+    ),
+]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="classes; or corn or link where labels are grades, numbers in order. [default: classes]",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:TASK[:COLUMNS]]",
+        help="A column to predict in the place of label; may be repeated, cells may be empty. TASK is "
+        "classes, corn, link, regression, labels (er+pr:labels), cox or hazard (time:cox:event).",
+    ),
+]
+Covariates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="The head also takes this column of the labels; may be repeated."),
+]
+Fusion = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Where covariates join: late or intermediate. [default: late]"),
+]
+BagKind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="slide; or patient: all slides of a patient are one bag. [default: slide]"
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Patient-grouped stratified folds. [default: 5]", rich_help_panel=HOLDING),
+]
+Repeats = Annotated[
+    int | None,
+    typer.Option(
+        metavar="R",
+        help="Divide into folds so often, each time anew: R heads per fold. [default: 1]",
+        rich_help_panel=HOLDING,
+    ),
+]
+Splits = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Your own: columns fold and slide or patient; or train, val and test, or a folder of such "
+        "files, splits_0.csv and so on.",
+        rich_help_panel=HOLDING,
+    ),
+]
+LeaveOut = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Hold out each value of this column once, such as the site.",
+        rich_help_panel=HOLDING,
+    ),
+]
+KeepTogether = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="No value of this column, such as the site, in two folds.",
+        rich_help_panel=HOLDING,
+    ),
+]
+Duplicates = Annotated[
+    bool,
+    typer.Option(
+        "--allow-duplicates",
+        help="Train although slides of two patients look the same.",
+        rich_help_panel=HOLDING,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Most passes over the training slides. [default: 60]", rich_help_panel=LEARNING
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", help="Peak learning rate. [default: 0.001]", rich_help_panel=LEARNING
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of splits, weights and sampling. [default: 0]", rich_help_panel=LEARNING),
+]
+Imbalance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="For rare classes: weighted, sampled, focal, logit or none. [default: weighted]",
+        rich_help_panel=LEARNING,
+    ),
+]
+WarmUp = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Of the epochs, in which the learning rate rises. [default: 0.05]",
+        rich_help_panel=LEARNING,
+    ),
+]
+DropPatches = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Of a slide's patches, left out anew in every step. [default: 0]",
+        rich_help_panel=LEARNING,
+    ),
+]
+Mixup = Annotated[
+    bool, typer.Option("--mixup", help="Mix slides in half of the steps.", rich_help_panel=LEARNING)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Folds trained at once, to the same weights as one by one. [default: 1]"),
+]
+CacheGb = Annotated[
+    float | None, typer.Option(metavar="GB", help="Memory for bags kept between epochs. [default: 4]")
+]
+TensorBoard = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Losses for TensorBoard (extra: tensorboard).")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings as YAML, or head.json of another head."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="One setting, e.g. hidden=256; head.json lists all."),
+]
 
 
 def train(
-    run: RunFolder,
+    run: Bags,
     labels: Labels,
     out: HeadOut,
-    head: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="mean, max, abmil, abmil-mb, clam-sb, clam-mb, dsmil, transmil, dtfd or alibi.",
-        ),
-    ] = "abmil",
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="classes; or corn or link where labels are grades, numbers in order.",
-        ),
-    ] = "classes",
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:TASK[:COLUMNS]]",
-            help="A column to predict in the place of label; may be repeated, cells may be empty. TASK is "
-            "classes, corn, link, regression, labels (er+pr:labels), cox or hazard (time:cox:event).",
-        ),
-    ] = None,
-    folds: Annotated[int, typer.Option(help="Patient-grouped stratified folds.")] = 5,
-    repeats: Annotated[
-        int, typer.Option(metavar="R", help="Divide into folds so often, each time anew: R heads per fold.")
-    ] = 1,
-    splits: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="Your own: columns fold and slide or patient; or train, val and test, or a folder of such "
-            "files, splits_0.csv and so on.",
-        ),
-    ] = None,
-    leave_out: Annotated[
-        str,
-        typer.Option(metavar="COLUMN", help="Hold out each value of this column once, such as the site."),
-    ] = "",
-    keep_together: Annotated[
-        str, typer.Option(metavar="COLUMN", help="No value of this column, such as the site, in two folds.")
-    ] = "",
-    covariates: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="The head also takes this column of the labels; may be repeated."
-        ),
-    ] = None,
-    fusion: Annotated[
-        str, typer.Option(metavar="NAME", help="Where covariates join: late or intermediate.")
-    ] = "late",
-    epochs: Annotated[int, typer.Option(help="Most passes over the training slides.")] = 60,
-    seed: Annotated[int, typer.Option(help="Of splits, weights and sampling.")] = 0,
-    imbalance: Annotated[
-        str, typer.Option(metavar="NAME", help="For rare classes: weighted, sampled, focal, logit or none.")
-    ] = "weighted",
-    bag: Annotated[
-        str, typer.Option(metavar="NAME", help="slide; or patient: all slides of a patient are one bag.")
-    ] = "slide",
-    warm_up: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of the epochs, in which the learning rate rises.")
-    ] = 0.05,
-    drop_patches: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of a slide's patches, left out anew in every step.")
-    ] = 0.0,
-    mixup: Annotated[bool, typer.Option("--mixup", help="Mix slides in half of the steps.")] = False,
-    jobs: Annotated[
-        int, typer.Option(metavar="N", help="Folds trained at once, to the same weights as one by one.")
-    ] = 1,
-    tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Losses for TensorBoard (extra: tensorboard).")
-    ] = None,
-    cache_gb: Annotated[float, typer.Option(metavar="GB", help="Memory for bags kept between epochs.")] = 4.0,
-    allow_duplicates: Annotated[
-        bool, typer.Option("--allow-duplicates", help="Train although slides of two patients look the same.")
-    ] = False,
+    head: HeadName = None,
+    task: TaskName = None,
+    target: Targets = None,
+    covariates: Covariates = None,
+    fusion: Fusion = None,
+    bag: BagKind = None,
+    folds: Folds = None,
+    repeats: Repeats = None,
+    splits: Splits = None,
+    leave_out: LeaveOut = None,
+    keep_together: KeepTogether = None,
+    allow_duplicates: Duplicates = False,
+    epochs: Epochs = None,
+    lr: Rate = None,
+    seed: Seed = None,
+    imbalance: Imbalance = None,
+    warm_up: WarmUp = None,
+    drop_patches: DropPatches = None,
+    mixup: Mixup = False,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    cache_gb: CacheGb = None,
+    tensorboard: TensorBoard = None,
+    config: Config = None,
+    settings: Set = None,
     json: Json = False,
 ) -> None:
     """Train a head with cross-validation by patient, and keep one head per fold."""
+    given = dict(locals())
     from ..mil.pages import ask_for_large_pages
 
     ask_for_large_pages()
-    from ..mil.spec import SplitSpec, TrainSpec
-    from ..mil.target import Target
     from ..mil.train import train as train_heads
     from ..report.training_page import write_training_page
 
-    spec = TrainSpec(
-        head=head,
-        task=task,
-        targets=tuple(map(Target.parse, target or ())),
-        imbalance=imbalance,
-        bag=bag,
-        folds=folds,
-        split=SplitSpec(repeats, str(splits or ""), leave_out, keep_together),
-        covariates=tuple(covariates or ()),
-        fusion=fusion,
-        epochs=epochs,
-        seed=seed,
-        warm_up=warm_up,
-        drop_patches=drop_patches,
-        mixup=mixup,
-        jobs=jobs,
-        cache_gb=cache_gb,
-        allow_duplicates=allow_duplicates,
-    )
+    spec = _spec(given)
     with _told(tensorboard) as progress:
         report = train_heads(run, labels, out, spec, progress)
     write_training_page(out)
+    _tell(report, spec, json)
+
+
+def _spec(given: dict[str, Any]) -> TrainSpec:
+    """How to train, from a command's parameters."""
+    from ..features.encoder import resolve_device
+    from ..mil.spec import TrainSpec
+    from ..mil.target import Target
+    from .settings import gather
+
+    same = (
+        *("head", "task", "fusion", "bag", "folds", "epochs", "lr", "seed", "imbalance", "warm_up"),
+        *("drop_patches", "jobs", "cache_gb"),
+    )
+    flags = {name: given[name] for name in same} | {
+        "targets": [Target.parse(text).to_dict() for text in given["target"] or ()] or None,
+        "covariates": given["covariates"],
+        "split.repeats": given["repeats"],
+        "split.given": str(given["splits"]) if given["splits"] else None,
+        "split.leave_out": given["leave_out"],
+        "split.keep_together": given["keep_together"],
+        "mixup": given["mixup"] or None,
+        "allow_duplicates": given["allow_duplicates"] or None,
+        "device": None if given["device"] == "auto" else given["device"],
+    }
+    settings = gather(given["config"], "train", flags, given["settings"] or [])
+    return TrainSpec.from_dict(settings | {"device": resolve_device(str(settings.get("device", "auto")))})
+
+
+def _tell(report: TrainReport, spec: TrainSpec, json: bool) -> None:
+    out = report.head
     if json:
         targets = [outcome.to_dict() for outcome in report.outcomes]
         told = {"head": str(out), "classes": list(report.classes), "targets": targets}

@@ -132,15 +132,24 @@ def best_precision(card: EncoderCard, device: str) -> str:
 
 
 def resolve_device(name: str) -> str:
-    """A torch device for "auto": the GPU if there is one.
+    """A torch device that is there; for "auto" the GPU if there is one.
 
     Raises:
-        UsageError: several devices are named.
+        UsageError: several devices are named, or one that is not there.
     """
     if "," in name:
         raise UsageError(f"{name} is more than one device.", "Name one; only `run` takes several.")
-    if name != "auto":
+    if name == "cpu":
         return name
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch that is built without CUDA asserts
+        raise UsageError(
+            f"Nothing can be computed on {name} here: {str(error).splitlines()[0]}.",
+            "Use --device cpu, or auto for the GPU if there is one. `slidestream doctor` shows the devices.",
+        ) from error
+    return name

@@ -267,6 +267,7 @@ def test_which_device(log: list[str]) -> None:
 def test_the_precision_that_a_device_has(
     device: str, bf16: bool, processor: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)  # as if it were there
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
     assert best_precision(known_card("uni"), device) == expected
