@@ -10,14 +10,12 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from ..errors import DecoderCrash, EnvironmentProblem, LimitExceeded
-from ..spawning import context, deaf, how_ended, spawned
+from ..spawning import Peer, deaf
 from .config import Execution
 
 START_SECONDS = 120.0
@@ -47,36 +45,28 @@ class Child:
         self._limits = limits
         self._serve = serve
         self._given = given
-        self._process: SpawnProcess | None = None
+        self._peer: Peer | None = None
         self._ready = False
 
     @property
     def runs(self) -> bool:
         """Whether it has been started, and not stopped since."""
-        return self._process is not None
+        return self._peer is not None
 
     def start(self) -> None:
         """Start it; what it is told is heard as soon as it listens."""
-        self._pipe, theirs = context.Pipe()
-        memory = round(self._limits.memory_gb * 2**30)
-        self._process = spawned(self._serve, (theirs, memory, *self._given))
-        theirs.close()
+        self._peer = Peer(self._serve, round(self._limits.memory_gb * 2**30), *self._given)
         self._ready = False
 
     def stop(self) -> None:
-        """End it, whatever it does. It owns no file, so nothing can be left half done."""
-        if self._process:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._pipe.close()
-            self._process = None
+        """End it, whatever it does."""
+        if self._peer:
+            self._peer.end()
+            self._peer = None
 
     def tell(self, what: Any) -> None:
         """Send it something."""
-        # A process that is gone is noticed where its messages end: those it has sent still count.
-        with suppress(OSError):
-            self._pipe.send(what)
+        self._started.tell(what)
 
     def hear(self) -> Any:
         """Its next message.
@@ -89,15 +79,21 @@ class Child:
         if not self._ready:
             self._await_start()
         try:
-            if not self._pipe.poll(self._limits.timeout):
+            if not self._started.pipe.poll(self._limits.timeout):
                 raise _stalled(self._limits.timeout)
-            return self._pipe.recv()
+            return self._started.pipe.recv()
         except (EOFError, OSError):
             raise self._crash() from None
 
+    @property
+    def _started(self) -> Peer:
+        assert self._peer is not None
+        return self._peer
+
     def _await_start(self) -> None:
         try:
-            self._ready = self._pipe.poll(START_SECONDS) and isinstance(self._pipe.recv(), Ready)
+            pipe = self._started.pipe
+            self._ready = pipe.poll(START_SECONDS) and isinstance(pipe.recv(), Ready)
         except (EOFError, OSError):
             self._ready = False
         if not self._ready:
@@ -107,10 +103,8 @@ class Child:
             )
 
     def _crash(self) -> DecoderCrash:
-        assert self._process is not None
-        self._process.join(5)
         return DecoderCrash(
-            f"Reading it ended the reader process ({how_ended(self._process.exitcode)}).",
+            f"Reading it ended the reader process ({self._started.how_ended()}).",
             "The file is damaged, or a decoder has a defect: copy it again from its source, or convert it.",
         )
 

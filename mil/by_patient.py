@@ -26,24 +26,18 @@ Said = tuple[tuple[Answer, ...], float | None]
 """The answers, and the familiarity."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PatientPrediction(Ensemble):
-    """The ensemble's view of one patient.
+    """The ensemble's view of one patient; familiarity is that of the least familiar slide where slides were
+    graded one by one.
 
     Attributes:
         patient: as the table of patients names them.
         slides: slide_ids that were graded together.
-        answers, folds, familiarity, seen, held_out: as of `Prediction`; familiarity is that of the least
-            familiar slide where slides were graded one by one.
     """
 
     patient: str
     slides: tuple[str, ...]
-    answers: tuple[Answer, ...]
-    folds: tuple[int, ...]
-    familiarity: float | None
-    seen: bool
-    held_out: bool
 
     @property
     def subject(self) -> dict[str, str]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
 from ..errors import EnvironmentProblem, SlidestreamError
-from ..spawning import context, deaf, how_ended, spawned
+from ..spawning import Peer, deaf
 from .cases import Cases
 from .fit import EpochReport, FoldJob, Progress, fit_head
 from .spec import TrainSpec
@@ -74,48 +72,39 @@ class _Worker:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._process: SpawnProcess | None = None
+        self._peer: Peer | None = None
         self.fold = -1
 
     def start(self, job: FoldJob) -> Connection:
         """Start it with its first fold; the pipe to listen at."""
-        self._pipe, theirs = context.Pipe()
-        self._process = spawned(_serve, (theirs, self._task))
-        theirs.close()
+        self._peer = Peer(_serve, self._task)
         self.tell(job)
-        return self._pipe
+        return self._peer.pipe
 
     def tell(self, job: FoldJob) -> None:
         """Give it a fold to train."""
+        assert self._peer
         self.fold = job.fold
-        with suppress(OSError):  # a process that is gone is noticed where its messages end
-            self._pipe.send(job)
+        self._peer.tell(job)
 
     def hear(self) -> Any:
         """A report, or the finished weights as bytes."""
+        assert self._peer
         try:
-            said = self._pipe.recv()
+            said = self._peer.pipe.recv()
         except (EOFError, OSError):
-            raise self._death() from None
+            raise EnvironmentProblem(
+                f"The process that trained fold {self.fold + 1} ended ({self._peer.how_ended()}).",
+                "Memory may be too small for so many: use fewer --jobs. Finished folds are kept.",
+            ) from None
         if isinstance(said, SlidestreamError):
             raise said
         return said
 
     def stop(self) -> None:
         """End it, whatever it does: it writes no file."""
-        if self._process:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._pipe.close()
-
-    def _death(self) -> EnvironmentProblem:
-        assert self._process is not None
-        self._process.join(5)
-        return EnvironmentProblem(
-            f"The process that trained fold {self.fold + 1} ended ({how_ended(self._process.exitcode)}).",
-            "Memory may be too small for so many: use fewer --jobs. Finished folds are kept.",
-        )
+        if self._peer:
+            self._peer.end()
 
 
 def _serve(pipe: Connection, task: Task) -> None:

@@ -58,14 +58,24 @@ class Answer:
         return np.asarray(own[:, attention_column(self.shown, self.outcome.size, own.shape[1])])
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ensemble(ABC):
-    """Answers about one subject, the first of which is explained."""
+    """What the heads say of one subject; the first of the answers is explained.
+
+    Attributes:
+        answers: to every target.
+        folds: (K,) the numbers of the heads that were used.
+        familiarity: p-value of the slide being like the training slides; None where the head folder is
+            older than that.
+        seen: whether a head that was asked had trained on this subject or was stopped by it.
+        held_out: whether the heads that were asked are those that held it out in training.
+    """
 
     answers: tuple[Answer, ...]
     folds: tuple[int, ...]
-    familiarity: float | None
-    seen: bool
-    held_out: bool
+    familiarity: float | None = None
+    seen: bool = False
+    held_out: bool = False
 
     @property
     @abstractmethod

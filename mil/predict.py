@@ -24,30 +24,19 @@ from .standardise import Moments
 Failed = Callable[[Path, InputError | StoreError], None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prediction(Ensemble):
     """The ensemble's view of one slide.
 
     Attributes:
         slide: its slide_id.
-        answers: to every target.
-        folds: (K,) the numbers of the heads that were used.
         attention: (N,) float32, the weights of what is `shown` of the first answer, as the predicted class,
             aligned with the store's rows, NaN where a patch has no embedding; the others sum to 1. Mean
             over the heads.
-        familiarity: p-value of the slide being like the training slides; None where the head folder is
-            older than that.
-        seen: whether a head that was asked had trained on this slide or was stopped by it.
-        held_out: whether the heads that were asked are those that held this training slide out.
     """
 
     slide: str
-    answers: tuple[Answer, ...]
-    folds: tuple[int, ...]
     attention: NDArray[np.float32]
-    familiarity: float | None = None
-    seen: bool = False
-    held_out: bool = False
 
     @property
     def subject(self) -> dict[str, str]:

@@ -26,6 +26,40 @@ def spawned(target: Callable[..., None], given: tuple[Any, ...], daemon: bool = 
     return process
 
 
+class Peer:
+    """A spawned daemon and the pipe to it, seen from its parent. It owns no file, so that it may be killed.
+
+    Args:
+        serve: what it runs: a function of a module, given its end of the pipe and `given`.
+
+    Attributes:
+        pipe: this end of it.
+    """
+
+    def __init__(self, serve: Callable[..., None], *given: Any) -> None:
+        self.pipe, theirs = context.Pipe()
+        self._process = spawned(serve, (theirs, *given))
+        theirs.close()
+
+    def tell(self, what: Any) -> None:
+        """Send it something."""
+        # One that is gone is noticed where its messages end: those it has sent still count.
+        with suppress(OSError):
+            self.pipe.send(what)
+
+    def how_ended(self) -> str:
+        """ "SIGSEGV", "exit code 1": of one whose messages have ended."""
+        self._process.join(5)
+        return how_ended(self._process.exitcode)
+
+    def end(self) -> None:
+        """Kill it, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self.pipe.close()
+
+
 def deaf() -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent of this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -350,7 +350,9 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_imported_again(tmp_path: P
 def test_a_heatmap_without_microns_has_no_scale_bar(tmp_path: Path) -> None:
     store = imported(theirs(tmp_path / "t", as_trident), tmp_path / "a")
     answer = Answer(Outcome(Target(), ("a", "b")), np.array([[0.2, 0.8]]))
-    prediction = Prediction("s", (answer,), (0,), np.linspace(0, 1, N, dtype=np.float32))
+    prediction = Prediction(
+        slide="s", answers=(answer,), folds=(0,), attention=np.linspace(0, 1, N, dtype=np.float32)
+    )
     page = heatmap_page(store, prediction, HeatmapStyle())
     assert page.um_per_px == 0
     assert (page.picture != 255).any(), "patches are coloured where they lie"

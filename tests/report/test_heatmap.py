@@ -44,7 +44,8 @@ def fake_store(
 def prediction(attention: list[float], folds: int = 1, slide: str = "a") -> Prediction:
     p = np.tile([0.25, 0.75], (folds, 1))
     answer = Answer(Outcome(Target(), ("low", "high")), p)
-    return Prediction(slide, (answer,), tuple(range(folds)), np.array(attention, np.float32))
+    attended = np.array(attention, np.float32)
+    return Prediction(slide=slide, answers=(answer,), folds=tuple(range(folds)), attention=attended)
 
 
 def heatmap_half(store: Any, of: Prediction, style: HeatmapStyle = STYLE) -> np.ndarray:
@@ -162,7 +163,7 @@ def test_long_names_and_many_classes_stay_on_the_page() -> None:
     store = fake_store()
     store.slide_id = "TCGA-" * 60
     answer = Answer(Outcome(Target(), names), np.full((2, 9), 1 / 9))
-    of = Prediction(store.slide_id, (answer,), (0, 1), np.ones(4, np.float32))
+    of = Prediction(slide=store.slide_id, answers=(answer,), folds=(0, 1), attention=np.ones(4, np.float32))
     sheet = np.asarray(compose(heatmap_page(store, of, STYLE)))
     assert (sheet[:, -10:] == 255).all()
 
