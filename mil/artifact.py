@@ -42,7 +42,7 @@ from .patients import one_bag
 from .registry import head_for
 from .spec import TrainSpec
 
-SCHEMA = 2
+SCHEMA = 3
 KNOWN = "known.safetensors"
 AGAIN = "Copy the head folder again, or train again."
 MALFORMED = (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

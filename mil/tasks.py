@@ -81,13 +81,19 @@ class Corn(ClassTask):
 
     Shi, Cao and Raschka, 2021, https://arxiv.org/abs/2111.08851. Their loss, a sum of binary
     cross-entropies over the slides that reach each grade, is the one here but for a constant: theirs is
-    divided by the number of terms, ours by the number of slides.
+    divided by the number of terms, ours by the number of slides. Logits are counted from even grades, as
+    those of the other tasks are: were each climb as likely as not at first, a head would first have to learn
+    how many grades lie above.
     """
+
+    even: torch.Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__(classes, classes - 1)
+        self.register_buffer("even", torch.arange(classes - 1.0, 0, -1).log(), persistent=False)
 
     def _read(self, logits: torch.Tensor) -> torch.Tensor:
+        logits = logits + self.even
         reached = pad(logsigmoid(logits).cumsum(1), (1, 0))
         stayed = pad(logsigmoid(-logits), (0, 1))
         return reached + stayed

@@ -205,7 +205,7 @@ def test_a_tampered_description_is_refused(
         assert "INTERNAL" not in ended.err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\x80pickle", '{"schema": 2}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\x80pickle", '{"schema": 3}'])
 def test_a_description_that_is_none_is_refused(
     cli: Cli, cohort: Cohort, head: Path, tmp_path: Path, text: str
 ) -> None:
