@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .metrics import NAN, Judged, Predicted, auprc, auroc
-from .outcomes import Known
+from .outcomes import Known, time_name
 from .survival_metrics import (
     brier_over_time,
     concordance,
@@ -132,7 +132,7 @@ class Survived(Judged):
             "c_index": concordance(*known, risk),
             "c_index_uno": concordance_uno(*known, risk, float(self.at[-1])),
             "integrated_brier": integrated_brier(scores, self.at),
-        } | {f"brier_at_{self.at[q]:g}": float(scores[q]) for q in quarters}
+        } | {f"brier_at_{time_name(self.at[q])}": float(scores[q]) for q in quarters}
 
     @property
     def known(self) -> NDArray[np.float64]:

@@ -144,12 +144,12 @@ def test_net_benefit_by_hand(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (("label", "middle"), "is none of low, high"),
-        (("p_high", "0.9"), "do not sum to 1"),
+        (("p_high", "0.9"), "do not sum to 1: a"),
         (("p_high", "nan"), "do not sum to 1"),
         (("p_high", "much"), "no number"),
         (("predicted", "neither"), "neither the likeliest class"),
-        (("slide", "b"), "slide b twice"),
-        (("slide", ""), "a line without a slide"),
+        (("slide", "b"), "line 3 holds slide b again"),
+        (("slide", ""), "line 2 holds no slide"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:

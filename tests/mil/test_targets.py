@@ -267,5 +267,5 @@ def test_patients_are_predicted_as_one_bag(cohort: Path, cli: Cli, tmp_path: Pat
     )
     assert ended.code == 0, ended.err
     for row in read(tmp_path / "p.csv"):
-        assert row["slides"] == written[row["patient"]]["slide"]
+        assert row["slides"] == written[row["patient"]]["slides"]
         assert float(row["risk"]) == pytest.approx(float(written[row["patient"]]["risk"]), rel=1e-5)
