@@ -1,6 +1,7 @@
 """Breast cores of UCSB, benign or malignant, with the built-in encoder: heads against a linear probe.
 
-    python benchmarks/mil_breast.py [DATA] [--seeds 10] [--mpp 0.25] [--spacing 1.0] [--size 64]
+    python benchmarks/mil_breast.py [DATA] [--seeds 10] [--mpp 0.25] [--spacing 1.0] [--size 64] \
+        [--validation 0.2] [--epochs 60]
 
 DATA is the folder UCSB_breast_dev30: 30 pictures from five groups (an array and the date it was stained),
 labels.csv. The pictures are encoded once. A group is never split: five folds, each holds one group out, so
@@ -72,6 +73,8 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, default=1.0, help="of the patches")
     parser.add_argument("--size", type=int, default=64, help="of the patches, px")
     parser.add_argument("--heads", nargs="*", default=HEADS)
+    parser.add_argument("--validation", type=float, default=TrainSpec.validation, help="0: stop by none")
+    parser.add_argument("--epochs", type=int, default=TrainSpec.epochs)
     options = parser.parse_args()
     patch = PatchSpec(size_px=options.size, spacing=options.spacing, overlap=0.5)
     labels, bags = read_labels(options.data), encode(options.data, options.mpp, patch)
@@ -80,7 +83,14 @@ def main() -> None:
     for name in options.heads:
         found, probes = [], []
         for seed in range(options.seeds):
-            spec = TrainSpec(head=name, folds=FOLDS, seed=seed, bootstrap=1)
+            spec = TrainSpec(
+                head=name,
+                folds=FOLDS,
+                seed=seed,
+                bootstrap=1,
+                validation=options.validation,
+                epochs=options.epochs,
+            )
             result = cross_validate(plan_folds(labels, spec), bags.__getitem__, spec)
             found.append(result.metrics["head"]["auroc"].value)
             probes.append(auroc(labels.targets, result.probe))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -131,7 +132,8 @@ class TrainProgress:
         """One epoch has ended."""
         fold = f"training fold {report.fold + 1} of {report.folds}"
         if self._console.is_terminal:
-            self._status.update(f"{fold}, epoch {report.epoch + 1}, loss {report.validation_loss:.3f}")
+            loss = report.train_loss if math.isnan(report.validation_loss) else report.validation_loss
+            self._status.update(f"{fold}, epoch {report.epoch + 1}, loss {loss:.3f}")
         elif report.fold not in self._begun:
             self._console.print(Text(fold), soft_wrap=True)
         self._begun.add(report.fold)

@@ -112,6 +112,15 @@ Duplicates = Annotated[
         rich_help_panel=HOLDING,
     ),
 ]
+Validation = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Of the patients to learn from, set aside to stop by; 0: learn from all, for all epochs. "
+        "[default: 0.2]",
+        rich_help_panel=HOLDING,
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(
@@ -190,6 +199,7 @@ def train(
     splits: Splits = None,
     leave_out: LeaveOut = None,
     keep_together: KeepTogether = None,
+    validation: Validation = None,
     allow_duplicates: Duplicates = False,
     epochs: Epochs = None,
     lr: Rate = None,
@@ -229,7 +239,19 @@ def _spec(given: dict[str, Any]) -> TrainSpec:
     from .settings import gather
 
     same = (
-        *("head", "task", "fusion", "bag", "folds", "epochs", "lr", "seed", "imbalance", "warm_up"),
+        *(
+            "head",
+            "task",
+            "fusion",
+            "bag",
+            "folds",
+            "validation",
+            "epochs",
+            "lr",
+            "seed",
+            "imbalance",
+            "warm_up",
+        ),
         *("drop_patches", "jobs", "cache_gb"),
     )
     flags = {name: given[name] for name in same} | {

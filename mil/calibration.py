@@ -50,7 +50,7 @@ class OutOfFold:
         probabilities: (H, S, C) as the heads gave them, NaN where a head did not hold a slide out.
         repeats: (H,) heads with one number hold each slide out at most once.
         validation: by the number of a head that is alone in its repeat, (V, C) what it says of the slides
-            that it stopped by, and (V,) their class indices.
+            that it stopped by, and (V,) their class indices; without those that stopped by none.
 
     Raises:
         ValueError: a patient is in two folds of a repeat, so that a temperature would be judged on who
@@ -101,12 +101,12 @@ def calibrate(raw: OutOfFold) -> Calibration:
 
 
 def _from_others(raw: OutOfFold, head: int) -> float:
-    """The temperature of a head, from the other folds of its repeat, else from what it stopped by."""
+    """The temperature of a head, from the other folds of its repeat, else from what it stopped by, else 1."""
     others = (raw.repeats == raw.repeats[head])[:, None] & raw.held_out
     others[head] = False
     if others.any():
         return fit_temperature(raw.probabilities[others], raw.targets[np.nonzero(others)[1]])
-    return fit_temperature(*raw.validation[head])
+    return fit_temperature(*raw.validation[head]) if head in raw.validation else 1.0
 
 
 def temper(

@@ -178,6 +178,8 @@ def _stopping(
     found = {}
     for head in np.flatnonzero(np.bincount(plan.repeats)[plan.repeats] == 1).tolist():
         rows = np.flatnonzero(plan.splits[head].validation)
+        if not len(rows):
+            continue
         each = [answers_of(heads[head], load(plan.labels.slides[row])) for row in rows]
         found[head] = [np.stack(answers) for answers in zip(*each, strict=True)], rows
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class EpochReport:
 
     Attributes:
         fold, epoch: counted from 0.
-        train_loss, validation_loss: means.
+        train_loss, validation_loss: means; NaN where no slides are set aside to stop by.
         lr: learning rate of the epoch.
         seconds: that the passes over the training and the validation slides took.
         waited: of these, those in which the next bags were not there yet.
@@ -61,8 +62,9 @@ class FoldJob:
     Attributes:
         fold: its number.
         classes: how many there are.
-        train, validation: slides with what is known of each: a class index, or a number per column of the
+        train: slides with what is known of each: a class index, or a number per column of the
             targets' `truth`, NaN where it is not known.
+        validation: such slides to stop by; none to learn for all epochs.
         moments: of the embeddings of the training slides.
         seed: of everything random in this fold.
         outcomes: the targets; none for the one with classes that the spec names.
@@ -82,7 +84,8 @@ class FoldJob:
 
 
 def fit_head(job: FoldJob, load: LoadBag, spec: TrainSpec, progress: Progress | None = None) -> Head:
-    """The head of the epoch with the least validation loss, on the CPU, in evaluation mode.
+    """The head of the epoch with the least validation loss, or of the last one where nothing is set aside to
+    stop by; on the CPU, in evaluation mode.
 
     Leaves the global random state as it was; equal arguments give equal weights on one device.
     """
@@ -145,15 +148,16 @@ def _descend(head: Head, job: FoldJob, load: LoadBag, spec: TrainSpec, progress:
         train_loss = train_epoch(head, steps, Descent(criterion, optimiser, spec))
         schedule.step()
         whole = whole_bags(job.validation, load)
-        loss = _loss(head, whole, criterion)
+        loss = _loss(head, whole, criterion) if job.validation else math.nan
         if progress:
             seconds, waited = time.perf_counter() - start, steps.waited + whole.waited
             progress(EpochReport(job.fold, epoch, train_loss, loss, lr, seconds, waited, job.folds))
         if loss < best:
             best, best_epoch, best_state = loss, epoch, copy.deepcopy(head.state_dict())
-        elif epoch - best_epoch >= spec.patience:
+        elif job.validation and epoch - best_epoch >= spec.patience:
             break
-    head.load_state_dict(best_state)
+    if job.validation:
+        head.load_state_dict(best_state)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from ..errors import UsageError
 from ..table import read_table
 from .labels import Labels, order_classes
 from .plan import Chosen, Plan, Split
-from .splits import learning_parts
+from .spec import TrainSpec
+from .splits import Aside, learning_parts
 
 PARTS = ("train", "val", "test")
 NUMBERED = re.compile(r"splits_(\d+)\.csv")
@@ -68,18 +69,19 @@ def read_given(path: Path) -> tuple[GivenSplit, ...]:
     return (_three_parts(path),) if "train" in columns else _folds(path, columns)
 
 
-def plan_given(labels: Labels, given: Sequence[GivenSplit], seed: int) -> Plan:
+def plan_given(labels: Labels, given: Sequence[GivenSplit], spec: TrainSpec) -> Plan:
     """The heads of given splits; a slide that a split does not name is not shown to its head.
 
     Args:
         labels: the slides to use, see `named`.
         given: from `read_given`.
-        seed: of the validation parts that are not given.
+        spec: what part is set aside to stop by where none is given; one that is given is learned from too
+            where it says none.
 
     Raises:
         UsageError: a patient is in two parts of a split, a part is empty, or a class is missing.
     """
-    splits = [_split(labels, one, seed) for one in given]
+    splits = [_split(labels, one, spec) for one in given]
     often = np.sum([split.held_out for split in splits], axis=0)
     # Splits that hold a slide out twice, or a single one, are no division: each stands for itself.
     together = len(splits) > 1 and int(often.max()) == 1 and not _patient_twice(labels, splits)
@@ -98,7 +100,7 @@ def named(labels: Labels, given: Sequence[GivenSplit]) -> Labels:
     return labels.only([e.slide for e in labels.entries if e.slide in known or e.patient in known])
 
 
-def _split(labels: Labels, one: GivenSplit, seed: int) -> Split:
+def _split(labels: Labels, one: GivenSplit, spec: TrainSpec) -> Split:
     part = one.of_each(labels)
     _require_whole_patients(labels, part, one.name)
     train, validation, held_out = (np.array(part) == name for name in PARTS)
@@ -107,8 +109,9 @@ def _split(labels: Labels, one: GivenSplit, seed: int) -> Split:
             raise UsageError(
                 f"Split {one.name} has no {name} slide of the run.", "Use slide_ids, as in the labels."
             )
-    if not validation.any():
-        train, validation = learning_parts(labels, train, ((), f"split {one.name}", seed))
+    if not validation.any() or not spec.validation:
+        aside = Aside(f"split {one.name}", spec.seed, spec.validation)
+        train, validation = learning_parts(labels, train | validation, aside)
     _require_classes(labels, train, one.name)
     return Split(one.name, 0, train, validation, held_out)
 

@@ -23,7 +23,7 @@ class Split:
         name: of what is held out: the number of a fold, counted from 1, or a site.
         repeat: splits with one number hold every slide out at most once.
         train: it learns from these.
-        validation: it stops by these.
+        validation: it stops by these; none where it runs for all epochs.
         held_out: it is judged on these.
     """
 

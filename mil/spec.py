@@ -33,6 +33,7 @@ LIMITS: tuple[Limit, ...] = (
     (("folds",), lambda value: value >= 2, "Use 2 folds or more."),
     (COUNTS, lambda value: value >= 1, "Use 1 or more."),
     (("lr", "max_grad_norm"), lambda value: value > 0, "Use more than 0."),
+    (("validation",), lambda value: 0 <= value <= 0.5, "Use 0, or a share up to 0.5."),
     (("dropout", "drop_patches", "warm_up"), lambda value: 0 <= value < 1, "Use 0 or more, below 1."),
     (("cache_gb", "weight_decay", "seed"), lambda value: value >= 0, "Use 0 or more."),
 )
@@ -85,6 +86,8 @@ class TrainSpec(Spec):
         folds: of the patient-grouped cross-validation; one head is kept per fold. Given splits and sites
             that are left out have a number of their own.
         split: how slides are held out.
+        validation: share of the patients that a head may learn from, that is set aside to stop by; 0 sets
+            nothing aside, and a head learns from all of them for all epochs.
         covariates: columns of the labels that the head takes besides the slide.
         fusion: how: "late", at the logits, or "intermediate", before the first layer.
         hidden: width of the learned projection of an embedding.
@@ -120,6 +123,7 @@ class TrainSpec(Spec):
     bag: str = "slide"
     folds: int = 5
     split: SplitSpec = SplitSpec()
+    validation: float = 0.2
     covariates: tuple[str, ...] = ()
     fusion: str = "late"
     hidden: int = 128

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,22 @@ from .plan import Chosen, Plan, Split
 from .sites import even_folds
 from .spec import TrainSpec
 
-VALIDATION_PARTS = 5
+
+@dataclass(frozen=True)
+class Aside:
+    """How the part that a head stops by is drawn.
+
+    Attributes:
+        name: what is held out.
+        seed: of the draw.
+        share: of the patients; 0 for none of them.
+        sites: of each slide, where sites are kept whole.
+    """
+
+    name: str
+    seed: int
+    share: float
+    sites: tuple[str, ...] = ()
 
 
 def plan_folds(labels: Labels, spec: TrainSpec, site_of: Mapping[str, str] | None = None) -> Plan:
@@ -38,31 +54,30 @@ def plan_folds(labels: Labels, spec: TrainSpec, site_of: Mapping[str, str] | Non
         fold, names = _folds(labels, sites, spec, seed)
         for number, name in enumerate(names):
             held_out = fold == number
-            train, validation = learning_parts(labels, ~held_out, (sites, name, seed))
+            train, validation = learning_parts(labels, ~held_out, Aside(name, seed, spec.validation, sites))
             splits.append(Split(name, repeat, train, validation, held_out))
     return Plan(labels, tuple(splits), sites)
 
 
-def learning_parts(
-    labels: Labels, inside: Chosen, how: tuple[tuple[str, ...], str, int]
-) -> tuple[Chosen, Chosen]:
+def learning_parts(labels: Labels, inside: Chosen, aside: Aside) -> tuple[Chosen, Chosen]:
     """Training and validation (S,) of the slides that a head may learn from.
 
     Args:
         labels: S slides.
         inside: (S,) those slides.
-        how: the site of each slide or nothing, what is held out, and a seed.
+        aside: how the validation part is drawn.
 
     Raises:
-        UsageError: a class has fewer than two patients inside.
+        UsageError: a class has too few patients inside: none, or one where a part is set aside.
     """
-    sites, name, seed = how
     rows = np.flatnonzero(inside)
     part = Labels(tuple(labels.entries[i] for i in rows), labels.classes)
-    _require_two_of_each(part, name)
-    chosen = _whole_sites(part, tuple(sites[i] for i in rows), seed) if sites else None
     validation = np.zeros(len(inside), dtype=np.bool_)
-    validation[rows] = validation_part(part, seed) if chosen is None else chosen
+    _require_of_each(part, aside.name, 2 if aside.share else 1)
+    if aside.share:
+        parts, sites = round(1 / aside.share), tuple(aside.sites[i] for i in rows if aside.sites)
+        chosen = _whole_sites(part, sites, parts, aside.seed) if sites else None
+        validation[rows] = validation_part(part, aside.seed, parts) if chosen is None else chosen
     return inside & ~validation, validation
 
 
@@ -87,16 +102,16 @@ def assign_folds(labels: Labels, folds: int, seed: int) -> NDArray[np.int64]:
     return _stratified(labels, folds, seed)
 
 
-def validation_part(labels: Labels, seed: int) -> NDArray[np.bool_]:
-    """(slides,) True for about a fifth of the patients of a training fold, to stop training by.
+def validation_part(labels: Labels, seed: int, parts: int) -> NDArray[np.bool_]:
+    """(slides,) True for about one in so many patients of a training fold, to stop training by.
 
     Raises:
         UsageError: a class has only one patient, who cannot be on both sides.
     """
     _require_classes(labels)
     patients = patients_per_class(labels)
-    _require_two_of_each(labels, "the held-out slides")
-    part = _stratified(labels, min(VALIDATION_PARTS, int(patients.min())), seed)
+    _require_of_each(labels, "the held-out slides", 2)
+    part = _stratified(labels, min(parts, int(patients.min())), seed)
     # Patients with many slides can unbalance a part so far that a class is all inside it.
     chosen = _leaving_all_classes(labels, part)
     if chosen is None:
@@ -128,12 +143,12 @@ def _folds(
     return assign_folds(labels, spec.folds, seed), numbers
 
 
-def _whole_sites(part: Labels, sites: tuple[str, ...], seed: int) -> Chosen | None:
-    """About a fifth of the slides as whole sites; None where too few sites are left, or a class would be."""
+def _whole_sites(part: Labels, sites: tuple[str, ...], parts: int, seed: int) -> Chosen | None:
+    """About one in so many slides as whole sites; None where too few sites are left, or a class would be."""
     count = len(set(sites))
     if count < 3:
         return None
-    return _leaving_all_classes(part, even_folds(part, sites, min(VALIDATION_PARTS, count), seed))
+    return _leaving_all_classes(part, even_folds(part, sites, min(parts, count), seed))
 
 
 def _leaving_all_classes(labels: Labels, part: NDArray[np.int64]) -> Chosen | None:
@@ -171,11 +186,14 @@ def _require_sites(found: int, needed: int, column: str) -> None:
         )
 
 
-def _require_two_of_each(part: Labels, held_out: str) -> None:
+def _require_of_each(part: Labels, held_out: str, needed: int) -> None:
     patients = patients_per_class(part)
-    if patients.min() < 2:
+    if patients.min() < needed:
         rarest = part.classes[int(patients.argmin())]
         raise UsageError(
             f"Without {held_out}, {patients.min()} patients of class {rarest} are left to learn from.",
-            "Training and early stopping need one each: add patients or split in another way.",
+            "Training and early stopping need one each: add patients, split in another way, or stop by none "
+            "with --validation 0."
+            if needed > 1
+            else "Add patients or split in another way.",
         )

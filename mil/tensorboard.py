@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,4 +50,5 @@ class TensorBoardLog:
             ("lr", report.lr),
             ("seconds", report.seconds),
         ):
-            self._writers[report.fold].add_scalar(tag, value, report.epoch)
+            if not math.isnan(value):  # no loss where nothing is set aside to stop by
+                self._writers[report.fold].add_scalar(tag, value, report.epoch)

@@ -106,7 +106,7 @@ def train(
     table = Covariates.of({slide: rows[slide] for slide in used.slides}, spec.covariates)
     cases = Cases(run_dir, members, table.of_bags(rows, members))
     sites = site_of_patients(used, rows, spec.split.column) if spec.split.column else {}
-    plan = plan_given(pooled, given, spec.seed) if given else plan_folds(pooled, spec, sites)
+    plan = plan_given(pooled, given, spec) if given else plan_folds(pooled, spec, sites)
     unfinished = Unfinished(out_dir, _key(used, source, spec, (plan, cases)))
     load, foreman = cases.of_slides(bags), Foreman(unfinished, cases, spec, progress)
     result = cross_validate(plan, load, spec, lambda jobs: foreman.heads(jobs, load))

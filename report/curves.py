@@ -39,6 +39,8 @@ def _panel(axes: Axes, runs: list[list[Epoch]]) -> None:
         steps = [int(epoch["epoch"] or 0) + 1 for epoch in epochs]
         for name, ink in (("train_loss", CHANCE), ("validation_loss", INK)):
             values = [_number(epoch[name]) for epoch in epochs]
+            if all(map(math.isnan, values)):
+                continue
             label = name.replace("_loss", "") if number == 0 else None
             axes.plot(steps, values, color=ink, linewidth=1.0 if len(runs) == 1 else 0.5, label=label)
         kept = best_epoch(epochs)

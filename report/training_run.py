@@ -89,7 +89,9 @@ def read_training_run(head_dir: Path) -> TrainingRun:
 
 
 def best_epoch(epochs: list[Epoch]) -> int:
-    """The number of the epoch whose weights were kept: the first of the least validation loss."""
+    """The epoch whose weights were kept: the first of the least validation loss, or the last without one."""
+    if all(epoch["validation_loss"] is None for epoch in epochs):
+        return len(epochs) - 1
     losses = [float("inf") if e["validation_loss"] is None else e["validation_loss"] for e in epochs]
     return losses.index(min(losses))
 
@@ -140,6 +142,8 @@ def _small(run: TrainingRun) -> Iterator[str]:
 
 
 def _unfinished(run: TrainingRun) -> Iterator[str]:
+    if not run.spec.validation:
+        return
     last = [fold for fold, epochs in run.curves().items() if best_epoch(epochs) == run.spec.epochs - 1]
     if last:
         heads = ", ".join(str(fold + 1) for fold in last)

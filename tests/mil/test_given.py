@@ -11,6 +11,7 @@ from slidestream.errors import UsageError
 from slidestream.mil.given import named, plan_given, read_given
 from slidestream.mil.labels import Entry, Labels
 from slidestream.mil.plan import Plan
+from slidestream.mil.spec import TrainSpec
 
 LABELS = Labels.of(Entry(f"s{n:02}", f"p{n // 2}", str(n // 2 % 2)) for n in range(24))
 """Twelve patients of two slides."""
@@ -28,7 +29,7 @@ def by_patient(fold_of: dict[int, str]) -> str:
 def test_a_table_of_folds_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "folds.csv"
     path.write_text(by_patient({p: f"{p // 2 % 3}" for p in range(12)}))
-    plan = plan_given(LABELS, read_given(path), 0)
+    plan = plan_given(LABELS, read_given(path), TrainSpec())
     assert [split.name for split in plan.splits] == ["0", "1", "2"]
     assert plan.repeats.tolist() == [0, 0, 0]
     for number, split in enumerate(plan.splits):
@@ -38,7 +39,7 @@ def test_a_table_of_folds_is_taken_as_it_is(tmp_path: Path) -> None:
         assert not (split.validation & split.held_out).any()
         assert (split.train | split.validation | split.held_out).all()
     path.write_text("fold,slide\n" + "".join(f"{n // 4 % 3},s{n:02}\n" for n in range(24)))
-    assert plan_given(LABELS, read_given(path), 0).facts() == plan.facts()
+    assert plan_given(LABELS, read_given(path), TrainSpec()).facts() == plan.facts()
 
 
 def write_parts(path: Path, **parts: list[str]) -> None:
@@ -54,7 +55,7 @@ def test_train_val_and_test_of_several_files_may_overlap(tmp_path: Path) -> None
     write_parts(tmp_path / "splits_10.csv", train=names[:12], val=names[12:16], test=names[16:24])
     write_parts(tmp_path / "splits_2.csv", train=names[8:20], val=names[4:8], test=names[20:])
     (tmp_path / "splits_2_bool.csv").write_text("not,this\n")
-    plan = plan_given(LABELS, read_given(tmp_path), 0)
+    plan = plan_given(LABELS, read_given(tmp_path), TrainSpec())
     assert [split.name for split in plan.splits] == ["splits_2", "splits_10"]
     assert slides(plan, "train") == [names[8:20], names[:12]]
     assert slides(plan, "validation") == [names[4:8], names[12:16]]
@@ -69,7 +70,7 @@ def test_slides_that_no_split_names_are_left_out(tmp_path: Path) -> None:
     write_parts(path, train=[f"p{p}" for p in range(6)], test=["p6", "p7", "absent"])
     given = read_given(path)
     assert named(LABELS, given).slides == LABELS.slides[:16]
-    plan = plan_given(named(LABELS, given), given, 0)
+    plan = plan_given(named(LABELS, given), given, TrainSpec())
     assert plan.repeats.tolist() == [0]
     assert plan.splits[0].validation.any()
 
@@ -105,7 +106,7 @@ def test_slides_become_patients_where_bags_are_of_patients(tmp_path: Path) -> No
 def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, match: str) -> None:
     (tmp_path / "given.csv").write_text(text)
     with pytest.raises(UsageError, match=match):
-        plan_given(LABELS, read_given(tmp_path / "given.csv"), 0)
+        plan_given(LABELS, read_given(tmp_path / "given.csv"), TrainSpec())
     with pytest.raises(UsageError, match="cannot be read"):
         read_given(tmp_path / "absent.csv")
     with pytest.raises(UsageError, match="holds no file such as splits_0"):

@@ -33,7 +33,7 @@ def test_a_single_repeat_is_the_division_that_it_was() -> None:
     for number, split in enumerate(plan.splits):
         np.testing.assert_array_equal(split.held_out, fold == number)
         inside = Labels(tuple(labels.entries[i] for i in np.flatnonzero(fold != number)), labels.classes)
-        np.testing.assert_array_equal(split.validation[fold != number], validation_part(inside, 3))
+        np.testing.assert_array_equal(split.validation[fold != number], validation_part(inside, 3, 5))
 
 
 def test_every_repeat_divides_all_slides_anew() -> None:

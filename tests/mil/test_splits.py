@@ -49,9 +49,9 @@ def test_validation_holds_out_whole_patients_and_leaves_some(
     labels = cohort(slides_of)
     if len(labels.classes) < 2 or patients_per_class(labels).min() < 2:
         with pytest.raises(UsageError):
-            validation_part(labels, seed)
+            validation_part(labels, seed, 5)
         return
-    held_out = validation_part(labels, seed)
+    held_out = validation_part(labels, seed, 5)
     patients = np.array(labels.patients)
     assert held_out.any()
     assert set(labels.targets[~held_out]) == set(labels.targets)
