@@ -40,6 +40,7 @@ def read(folder: Path, text: str, targets: tuple[Target, ...] = TARGETS) -> Labe
 def test_targets_are_asked_for_in_one_word(text: str, target: Target) -> None:
     assert Target.parse(text) == target
     assert Target.from_dict(target.to_dict()) == target
+    assert Target.parse(target.text) == target
 
 
 @pytest.mark.parametrize(
