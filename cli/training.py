@@ -149,7 +149,7 @@ WarmUp = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Of the epochs, in which the learning rate rises. [default: 0.05]",
+        help="Of the epochs, in which the learning rate rises first. [default: 0]",
         rich_help_panel=LEARNING,
     ),
 ]

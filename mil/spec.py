@@ -138,7 +138,7 @@ class TrainSpec(Spec):
     drop_patches: float = 0.0
     mixup: bool = False
     lr: float = 1e-3
-    warm_up: float = 0.05
+    warm_up: float = 0.0
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
     bootstrap: int = 1000
