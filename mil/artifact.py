@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,15 +153,18 @@ class TrainedHead:
 
 
 def require_new(folder: Path) -> None:
-    """Refuse to write over anything.
+    """Refuse to write over anything, or where no folder can be, before any work is done.
 
     Raises:
-        UsageError: the folder exists.
+        UsageError: the folder exists, or lies below something that is no folder or may not be written.
     """
     if folder.exists():
         raise UsageError(
             f"{folder} exists already.", "Name a new folder for the head, or remove the old one."
         )
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UsageError(f"{folder} cannot be made: {above} is no folder to write into.", "Name another one.")
 
 
 def write_head(folder: Path, trained: Trained) -> None:

@@ -84,6 +84,8 @@ def read_table(path: Path) -> Table:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             read = [(reader.line_num, [original(cell.strip()) for cell in row]) for row in reader]
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} cannot be read: there is no such file.", "Check the path.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
     (_, names), *lines = [line for line in read if any(line[1])] or [(1, list[str]())]
