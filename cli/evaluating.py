@@ -110,13 +110,18 @@ def _evaluated(asked: _Asked, target: Target, spec: EvaluationSpec) -> tuple[Gra
         left_out=(len(graded.without_truth), len(graded.without_prediction)),
         seen=graded.seen,
         lacking=lacking(graded),
+        of_patients=graded.slides == tuple(judged.patients),
     )
 
 
 def _said(graded: Graded) -> str:
     """The kind of the target, with its classes or labels."""
+    from ..mil.judged import Survived
     from ..report.tables import listed
 
+    if isinstance(graded.predicted, Survived):
+        seen, event = graded.predicted.events.sum(), graded.outcome.target.more[0]
+        return f"{graded.outcome.target.task}, {event} seen in {seen}"
     target, names = graded.outcome.target, graded.outcome.names
     kind = "classes" if target.has_classes else target.task
     positive = f", of which {names[1]} is the positive one" if len(graded.classes) == 2 else ""
@@ -195,7 +200,7 @@ def _show(found: Evaluation, named: bool) -> None:
     before = f"{found.name}: " if named else ""
     for said in filter(None, (found.left_out_text, *found.warnings)):
         note(f"{before}{said}")
-    title = f"{before}{found.slides} slides of {found.patients} patients; {found.asked}"
+    title = f"{before}{found.judged}; {found.asked}"
     shown = [(metric_name(name), estimate_text(e)) for name, e in found.estimates.items()]
     show_table(title, ("metric", "value (95 % interval over patients)"), shown)
     for count, p in found.log_rank.items():

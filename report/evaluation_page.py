@@ -41,6 +41,7 @@ class Evaluation:
         left_out: slides without a label, and without a prediction.
         seen: slides that the heads which were asked had been trained on.
         lacking: why some metrics are not defined; empty where all are.
+        of_patients: whether each of the slides stands for all of a patient.
     """
 
     name: str
@@ -55,6 +56,13 @@ class Evaluation:
     left_out: tuple[int, int] = (0, 0)
     seen: int = 0
     lacking: str = ""
+    of_patients: bool = False
+
+    @property
+    def judged(self) -> str:
+        """How many slides and patients; where patients were graded, only these."""
+        slides = "" if self.of_patients else f"{self.slides} slides of "
+        return f"{slides}{self.patients} patients"
 
     @property
     def warnings(self) -> list[str]:
@@ -104,8 +112,8 @@ def evaluation_page(name: str, shown: Sequence[Shown], least: int) -> str:
 
 def _of_target(found: Evaluation, figures: Mapping[str, str], least: int) -> str:
     parts = [
-        f"<h2>{escaped(found.name)}</h2>\n<p>{found.slides} slides of {found.patients} patients; "
-        f"{escaped(found.asked)}. {escaped(found.left_out_text)}</p>\n",
+        f"<h2>{escaped(found.name)}</h2>\n<p>{found.judged}; {escaped(found.asked)}. "
+        f"{escaped(found.left_out_text)}</p>\n",
         *(f"<p class='warning'>{escaped(warning)}</p>\n" for warning in found.warnings),
         table(("metric", "value"), [(metric_name(n), estimate_text(e)) for n, e in found.estimates.items()]),
         *(figure(svg, CAPTIONS[n]) for n, svg in figures.items()),

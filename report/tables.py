@@ -13,7 +13,8 @@ body{font:14px sans-serif;margin:2em;color:#222;max-width:1400px}
 table{border-collapse:collapse;margin:1em 0 2em}
 th,td{padding:4px 12px;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left;min-width:6em}
-figure{display:inline-block;margin:0 1em 1em 0}
+figure{display:inline-table;margin:0 1em 1em 0}
+figcaption{display:table-caption;caption-side:bottom}
 svg{max-width:100%;height:auto}
 .note{color:#666}
 small{white-space:nowrap}

@@ -178,7 +178,8 @@ def _counts(prefix: str, graded: Graded) -> list[tuple[str, str]]:
     """How many slides that were held out are of each class, or of how many a target is known."""
     p, name = graded.predicted, graded.outcome.target.name
     if isinstance(p, Predicted):
-        return [(f"held out, {prefix}{c}", str((p.targets == n).sum())) for n, c in enumerate(graded.classes)]
+        begins = f"held out, {name}: " if prefix else "held out, "
+        return [(f"{begins}{c}", str((p.targets == n).sum())) for n, c in enumerate(graded.classes)]
     if isinstance(p, Labelled):
         pairs = [(label, column[~np.isnan(column)]) for label, column in zip(p.names, p.truth.T, strict=True)]
         return [(f"held out, {label}", f"{(t == 1).sum():.0f} of {len(t)} known") for label, t in pairs]

@@ -93,6 +93,7 @@ def test_grades_of_patients_are_held_against_what_their_slides_share(cli: Cli, t
     told = json.loads(cli(*asked, "--by", "site", "--min-group", "2", "--json").out)
     assert (told["slides"], told["patients"], told["seen"]) == (12, 12, 0)
     assert told["metrics"]["auroc"]["value"] == pytest.approx(35 / 36)
+    assert cli(*asked).out.startswith("12 patients; classes low, high")
     assert [(g["value"], g["patients"]) for g in told["groups"]["site"]["groups"]] == [
         ("(none)", 6),
         ("A", 6),
