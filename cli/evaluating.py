@@ -131,6 +131,7 @@ def _said(graded: Graded) -> str:
 def _write(out: Path, asked: _Asked, found: list[tuple[Graded, Evaluation]], spec: EvaluationSpec) -> None:
     from json import dumps
 
+    from ..report.captions import CAPTIONS
     from ..report.evaluation_page import evaluation_page
     from ..report.figures import draw, figures_of, save
 
@@ -139,6 +140,9 @@ def _write(out: Path, asked: _Asked, found: list[tuple[Graded, Evaluation]], spe
     for graded, evaluation in found:
         before = f"{quote(evaluation.name, safe='+ ')}-" if len(found) > 1 else ""
         drawings = figures_of(graded)
+        for name in CAPTIONS.keys() - drawings.keys():  # of an earlier evaluation, which had more to show
+            for suffix in (".svg", ".png"):
+                (out / f"{before}{name}{suffix}").unlink(missing_ok=True)
         figures = {
             name: save(draw(drawing, graded), out / f"{before}{name}") for name, drawing in drawings.items()
         }

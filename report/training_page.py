@@ -16,7 +16,18 @@ from ..mil.spec import TrainSpec
 from .captions import CAPTIONS
 from .curves import loss_curves
 from .figures import draw, figures_of, svg
-from .tables import NOT_A_DEVICE, escaped, estimate_text, figure, head, listed, metric_name, named, table
+from .tables import (
+    MOST_LISTED,
+    NOT_A_DEVICE,
+    escaped,
+    estimate_text,
+    figure,
+    head,
+    listed,
+    metric_name,
+    named,
+    table,
+)
 from .training_run import MODELS, TrainingRun, best_epoch, read_training_run, warnings_of
 
 PAGE = "report.html"
@@ -111,12 +122,20 @@ def _folds(run: TrainingRun) -> str:
     for number, fold in enumerate(run.metrics["folds"]):
         epochs = curves.get(number, [])
         kept = f"{best_epoch(epochs) + 1} of {len(epochs)}" if epochs else ""
-        classes = ", ".join(f"{listed([name])}: {count}" for name, count in fold["classes"].items() if count)
+        classes = _of_classes(fold["classes"])
         counts = (fold["train"], fold["validation"], fold["slides"])
         told = (str(number + 1), fold["held_out"], str(fold["repeat"] + 1), *map(str, counts))
         rows.append((*told, classes, kept, *_values(fold["metrics"], _shown(run))))
     header = ("head", "holds out", "repeat", "train", "validation", "held out", "of these")
     return table((*header, "epoch kept", *_headings(run)), rows)
+
+
+def _of_classes(counts: Mapping[str, int]) -> str:
+    """How many slides are of each class; of many classes only how many of these there are."""
+    there = {name: count for name, count in counts.items() if count}
+    if len(counts) > MOST_LISTED:
+        return f"{len(there)} of {len(counts)} classes"
+    return ", ".join(f"{listed([name])}: {count}" for name, count in there.items())
 
 
 def _headings(run: TrainingRun) -> list[str]:
