@@ -63,15 +63,7 @@ def predict(
     """Grade every slide of a run folder; refused where its embeddings are not the head's."""
     _require_run(run)
     failures: list[tuple[str, InputError | StoreError]] = []
-    more: list[More] = []
-    if error_rate is None and (score or per_class or largest != 1):
-        raise UsageError(
-            "--set-score, --per-class and --largest-set are about sets of classes.", "Add --error-rate 0.1."
-        )
-    if error_rate is not None:
-        more.append(sets_of(head, error_rate, score, (per_class, largest)))
-    if sensitivity is not None:
-        more.append(called_by(head, sensitivity))
+    more = _more(head, (error_rate, score, per_class, largest), sensitivity)
     # Row by row: a cohort's attention does not fit into memory.
     said: Iterable[Ensemble] = (
         _of_patients(run, head, (patients, out_of_fold, covariates), failures)
@@ -87,12 +79,26 @@ def predict(
     if json:
         show_json({"run": str(run), "head": str(head), "predictions": rows, "failures": _failed(failures)})
     elif rows:
-        columns = brief(list(rows[0]))
-        shown = [[_shown(row[name]) for name in columns] for row in rows]
-        show_table(f"{len(rows)} {'patients' if patients else 'slides'} graded by {head}", columns, shown)
-        if len(columns) < len(rows[0]):
-            note("-o CSV and --json give the other columns too.")
+        _show(f"{len(rows)} {'patients' if patients else 'slides'} graded by {head}", rows)
     _end(failures)
+
+
+def _more(head: Path, sets: tuple[float | None, str, bool, int], sensitivity: float | None) -> list[More]:
+    """The columns besides the answers: of sets, with their error rate first, and of a threshold."""
+    error_rate, score, per_class, largest = sets
+    if error_rate is None and (score or per_class or largest != 1):
+        raise UsageError(
+            "--set-score, --per-class and --largest-set are about sets of classes.", "Add --error-rate 0.1."
+        )
+    found = [] if error_rate is None else [sets_of(head, error_rate, score, (per_class, largest))]
+    return found if sensitivity is None else [*found, called_by(head, sensitivity)]
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    columns = brief(list(rows[0]))
+    show_table(title, columns, [[_shown(row[name]) for name in columns] for row in rows])
+    if len(columns) < len(rows[0]):
+        note("-o CSV and --json give the other columns too.")
 
 
 def heatmap(
