@@ -9,8 +9,9 @@ from pathlib import Path
 
 import typer
 
-from ..errors import SlidestreamError
+from ..errors import SlidestreamError, UsageError
 from ..features.disk import full_disk_named
+from ..text import printable
 from . import (
     again,
     demo,
@@ -97,6 +98,10 @@ def _run() -> int:
         if error.fix:
             note(f"Fix: {error.fix}")
         return error.exit_code
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        note(f"USAGE: {printable(str(error.filename))} cannot be used ({type(error).__name__}).")
+        note("Fix: name another place, for example with -o, or change who may write there.")
+        return UsageError.exit_code
     except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into exit code 1
         # Never the message: it may quote what stands in a patient's file.
         frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -13,7 +13,7 @@ from .options import Json
 from .output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from ..mil.evaluation import EvaluationSpec
+    from ..mil.evaluation import EvaluationSpec, Group
     from ..mil.graded import Graded
     from ..mil.target import Target
     from ..report.evaluation_page import Evaluation
@@ -88,7 +88,7 @@ class _Asked:
 
 
 def _evaluated(asked: _Asked, target: Target, spec: EvaluationSpec) -> tuple[Graded, Evaluation]:
-    from ..mil.evaluation import compare, evaluate_graded, groups_of
+    from ..mil.evaluation import compare, evaluate_graded, groups_of, lacking
     from ..mil.graded import read_graded
     from ..mil.judged import Survived
     from ..mil.risk_groups import NAMES, risk_groups
@@ -109,19 +109,29 @@ def _evaluated(asked: _Asked, target: Target, spec: EvaluationSpec) -> tuple[Gra
         log_rank={n: risk_groups(judged, n).p for n in NAMES} if isinstance(judged, Survived) else {},
         left_out=(len(graded.without_truth), len(graded.without_prediction)),
         seen=graded.seen,
+        lacking=lacking(graded),
+        of_patients=graded.slides == tuple(judged.patients),
     )
 
 
 def _said(graded: Graded) -> str:
     """The kind of the target, with its classes or labels."""
-    target = graded.outcome.target
+    from ..mil.judged import Survived
+    from ..report.tables import listed
+
+    if isinstance(graded.predicted, Survived):
+        seen, event = graded.predicted.events.sum(), graded.outcome.target.more[0]
+        return f"{graded.outcome.target.task}, {event} seen in {seen}"
+    target, names = graded.outcome.target, graded.outcome.names
     kind = "classes" if target.has_classes else target.task
-    return f"{kind} {', '.join(graded.outcome.names)}" if graded.outcome.names else kind
+    positive = f", of which {names[1]} is the positive one" if len(graded.classes) == 2 else ""
+    return f"{kind} {listed(names)}{positive}" if names else kind
 
 
 def _write(out: Path, asked: _Asked, found: list[tuple[Graded, Evaluation]], spec: EvaluationSpec) -> None:
     from json import dumps
 
+    from ..report.captions import CAPTIONS
     from ..report.evaluation_page import evaluation_page
     from ..report.figures import draw, figures_of, save
 
@@ -130,6 +140,9 @@ def _write(out: Path, asked: _Asked, found: list[tuple[Graded, Evaluation]], spe
     for graded, evaluation in found:
         before = f"{quote(evaluation.name, safe='+ ')}-" if len(found) > 1 else ""
         drawings = figures_of(graded)
+        for name in CAPTIONS.keys() - drawings.keys():  # of an earlier evaluation, which had more to show
+            for suffix in (".svg", ".png"):
+                (out / f"{before}{name}{suffix}").unlink(missing_ok=True)
         figures = {
             name: save(draw(drawing, graded), out / f"{before}{name}") for name, drawing in drawings.items()
         }
@@ -159,6 +172,7 @@ def _document(found: Evaluation) -> dict[str, Any]:
         "without_label": found.left_out[0],
         "without_prediction": found.left_out[1],
         "seen": found.seen,
+        "lacking": found.lacking,
         "metrics": {name: estimate.to_dict() for name, estimate in found.estimates.items()},
         "groups": {
             column: {"gaps": gaps(groups), "groups": [_group(group) for group in groups]}
@@ -173,7 +187,7 @@ def _document(found: Evaluation) -> dict[str, Any]:
     return document
 
 
-def _group(group: Any) -> dict[str, Any]:
+def _group(group: Group) -> dict[str, Any]:
     estimates = {name: estimate.to_dict() for name, estimate in group.estimates.items()}
     return {
         "value": group.value,
@@ -185,34 +199,33 @@ def _group(group: Any) -> dict[str, Any]:
 
 def _show(found: Evaluation, named: bool) -> None:
     from ..report.evaluation_page import difference_text
-    from ..report.tables import estimate_text
+    from ..report.tables import estimate_text, metric_name
 
-    if any(found.left_out):
-        note(
-            f"{found.left_out[0]} predicted slides have no label, {found.left_out[1]} labelled no prediction."
-        )
-    if found.warning:
-        note(found.warning)
-    title = f"{found.name + ': ' if named else ''}{found.slides} slides of {found.patients} patients"
-    shown = [(name.replace("_", " "), estimate_text(e)) for name, e in found.estimates.items()]
+    before = f"{found.name}: " if named else ""
+    for said in filter(None, (found.left_out_text, *found.warnings)):
+        note(f"{before}{said}")
+    title = f"{before}{found.judged}; {found.asked}"
+    shown = [(metric_name(name), estimate_text(e)) for name, e in found.estimates.items()]
     show_table(title, ("metric", "value (95 % interval over patients)"), shown)
     for count, p in found.log_rank.items():
         say(f"{count} groups by predicted risk: log-rank p = {p:.3g}")
     for column, groups in found.groups.items():
-        names = list(next((g.estimates for g in groups if g.estimates), {}))[:3]
+        names = found.names_within(groups)[:3]
         rows = [
-            (
-                g.value,
-                g.slides,
-                g.patients,
-                *(estimate_text(g.estimates[n]) if n in g.estimates else "too few" for n in names),
-            )
-            for g in groups
+            (group.value, group.slides, group.patients, *(_cell(group, name) for name in names))
+            for group in groups
         ]
-        show_table(
-            f"by {column}", (column, "slides", "patients", *(n.replace("_", " ") for n in names)), rows
-        )
+        header = (column, "slides", "patients", *map(metric_name, names))
+        show_table(f"{before}by {column}", header, rows)
     if found.against:
         name, differences = found.against
-        rows = [(key.replace("_", " "), difference_text(value)) for key, value in differences.items()]
-        show_table(f"less those of {name}", ("metric", "difference"), rows)
+        rows = [(metric_name(key), difference_text(value)) for key, value in differences.items()]
+        show_table(f"{before}less those of {name}", ("metric", "difference"), rows)
+
+
+def _cell(group: Group, name: str) -> str:
+    from ..report.tables import estimate_text
+
+    if name in group.estimates:
+        return estimate_text(group.estimates[name])
+    return "not defined" if group.estimates else "too few patients"

@@ -14,7 +14,7 @@ from ..table import write_table
 from ..text import visible
 from .options import Covariates, HeadFolder, Json, OutOfFold, RunFolder
 from .output import note, say, show_json, show_table
-from .rows import More, called_by, row_of, sets_of
+from .rows import More, brief, called_by, row_of, sets_of
 
 if TYPE_CHECKING:
     from ..mil.ensemble import Ensemble
@@ -63,11 +63,7 @@ def predict(
     """Grade every slide of a run folder; refused where its embeddings are not the head's."""
     _require_run(run)
     failures: list[tuple[str, InputError | StoreError]] = []
-    more: list[More] = []
-    if error_rate is not None:
-        more.append(sets_of(head, error_rate, score, (per_class, largest)))
-    if sensitivity is not None:
-        more.append(called_by(head, sensitivity))
+    more = _more(head, (error_rate, score, per_class, largest), sensitivity)
     # Row by row: a cohort's attention does not fit into memory.
     said: Iterable[Ensemble] = (
         _of_patients(run, head, (patients, out_of_fold, covariates), failures)
@@ -76,16 +72,33 @@ def predict(
     )
     rows = [row_of(one) | {key: v for add in more for key, v in add(one).items()} for one in said]
     _warn(rows)
+    if not patients:
+        _warn_of_patients(head)
     if out is not None:
         write_table(out, list(rows[0]) if rows else ["slide"], [list(row.values()) for row in rows])
     if json:
         show_json({"run": str(run), "head": str(head), "predictions": rows, "failures": _failed(failures)})
     elif rows:
-        shown = [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
-        show_table(
-            f"{len(rows)} {'patients' if patients else 'slides'} graded by {head}", list(rows[0]), shown
-        )
+        _show(f"{len(rows)} {'patients' if patients else 'slides'} graded by {head}", rows)
     _end(failures)
+
+
+def _more(head: Path, sets: tuple[float | None, str, bool, int], sensitivity: float | None) -> list[More]:
+    """The columns besides the answers: of sets, with their error rate first, and of a threshold."""
+    error_rate, score, per_class, largest = sets
+    if error_rate is None and (score or per_class or largest != 1):
+        raise UsageError(
+            "--set-score, --per-class and --largest-set are about sets of classes.", "Add --error-rate 0.1."
+        )
+    found = [] if error_rate is None else [sets_of(head, error_rate, score, (per_class, largest))]
+    return found if sensitivity is None else [*found, called_by(head, sensitivity)]
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    columns = brief(list(rows[0]))
+    show_table(title, columns, [[_shown(row[name]) for name in columns] for row in rows])
+    if len(columns) < len(rows[0]):
+        note("-o CSV and --json give the other columns too.")
 
 
 def heatmap(
@@ -207,6 +220,20 @@ def _warn(rows: list[dict[str, Any]]) -> None:
             f"{len(odd)} of {len(rows)} are unlike the training slides: {named}. Their familiarity is "
             f"{UNFAMILIAR:g} or less, as that of about {UNFAMILIAR:.0%} of slides like those is."
         )
+
+
+def _warn_of_patients(head: Path) -> None:
+    """Say that a slide alone is not what a head of patients was trained on."""
+    from ..mil.artifact import load_head
+
+    if load_head(head).spec.bag == "patient":
+        note("This head was trained on all slides of a patient together: --patients CSV grades patients.")
+
+
+def _shown(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
 def _require_run(run: Path) -> None:

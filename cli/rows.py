@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +14,16 @@ from .output import note
 
 if TYPE_CHECKING:
     from ..mil.artifact import TrainedHead
+    from ..mil.calibration import Calibration
     from ..mil.ensemble import Answer, Ensemble
+    from ..mil.intervals import Residuals
     from ..mil.kept import Kept
+
+MOST_COLUMNS = 9
+"""That a terminal has room for."""
+
+SPREAD = re.compile(r"(^|\.)sd(_|$)")
+FIRST = re.compile(r"(^|\.)(slide|patient|predicted|risk|set|abstain|called|low|high|seen|familiarity)$")
 
 More = Callable[["Ensemble"], dict[str, Any]]
 """Further columns of a row."""
@@ -28,6 +39,12 @@ def row_of(said: Ensemble) -> dict[str, Any]:
         "seen": "yes" if said.seen else "no",
         "familiarity": said.familiarity,
     }
+
+
+def brief(columns: list[str]) -> list[str]:
+    """The columns that a terminal shows: without spreads and, of many, without probabilities."""
+    shown = [name for name in columns if not SPREAD.search(name)]
+    return shown if len(shown) <= MOST_COLUMNS else [name for name in shown if FIRST.search(name)]
 
 
 def _prefixed(said: Ensemble) -> list[tuple[str, Answer]]:
@@ -61,24 +78,54 @@ def _trained(head: Path) -> TrainedHead:
 
     trained = load_head(head)
     if all(kept.calibration is None for kept in trained.kept):
+        asked = ", ".join(kept.outcome.target.text for kept in trained.kept)
         raise UsageError(
-            f"{head} holds no calibration: an older version wrote it, or none of its targets has one.",
-            "Train it again, or leave the option out.",
+            f"Sets are of classes, and ranges of numbers; {head} was trained for {asked}.",
+            "Leave --error-rate out.",
         )
     return trained
 
 
+def _too_few(
+    calibration: Calibration | Residuals, own: tuple[int, ...], asked: tuple[float, bool]
+) -> str | None:
+    """Why an error rate, perhaps within every class, cannot be promised; None where it can."""
+    from ..mil.calibration import Calibration
+    from ..mil.conformal import least_error_rate
+
+    error_rate, per_class = asked
+    others = [number for number, folds in enumerate(calibration.folds) if folds != own]
+    fewest, of_what = len(others), "slides"
+    if per_class and isinstance(calibration, Calibration):
+        counts = Counter(calibration.targets[number] for number in others)
+        classes = range(len(calibration.probabilities[0]))
+        fewest, of_what = min(counts[number] for number in classes), "slides of a class"
+    least = least_error_rate(fewest)
+    if error_rate >= least - 1e-9:
+        return None
+    return (
+        f"{fewest} {of_what} out of fold are too few to promise an error rate of {error_rate:g}: sets hold "
+        f"classes that could be left out, and ranges have no end. From {least:.3g} on they can."
+    )
+
+
 def sets_of(head: Path, error_rate: float, score: str, limits: tuple[bool, int]) -> More:
-    """Gives the columns set and abstain of classes, and low and high of numbers."""
+    """Gives the columns set and abstain of classes, and low and high of numbers, empty where there are too
+    few calibration slides for any; that is said once."""
     from ..mil.calibration import Calibration
     from ..mil.conformal import SetSpec, set_of
     from ..mil.intervals import Residuals, interval_of
 
-    trained = _trained(head)
+    trained, told = _trained(head), set[str]()
 
     def of_one(kept: Kept, answer: Answer, own: tuple[int, ...]) -> dict[str, Any]:
+        shortage = kept.calibration and _too_few(kept.calibration, own, (error_rate, limits[0]))
+        if shortage and shortage not in told:
+            told.add(shortage)
+            note(shortage)
         if isinstance(kept.calibration, Residuals):
-            low, high = interval_of(float(answer.mean[0]), own, kept.calibration, error_rate)
+            ends = interval_of(float(answer.mean[0]), own, kept.calibration, error_rate)
+            low, high = (end if isfinite(end) else None for end in ends)
             return {"low": low, "high": high}
         if not isinstance(kept.calibration, Calibration):
             return {}
@@ -99,11 +146,14 @@ def sets_of(head: Path, error_rate: float, score: str, limits: tuple[bool, int])
 
 def called_by(head: Path, sensitivity: float) -> More:
     """Gives the column called: the class by a threshold that finds a share of the positives."""
+    from ..mil.artifact import load_head
     from ..mil.threshold import threshold_for
 
-    trained = _trained(head)
+    trained = load_head(head)
     if len(trained.kept) > 1 or trained.calibration is None:
-        raise UsageError("A threshold needs a head of one target with two classes.", "Leave it out.")
+        raise UsageError(
+            "A threshold needs a head of one target with two classes.", "Leave --sensitivity out."
+        )
     found = threshold_for(trained.calibration, sensitivity)
     negative, positive = trained.classes
     note(

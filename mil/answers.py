@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .decision import decide
-from .outcomes import Outcome
+from .outcomes import Outcome, time_name
 from .survival_metrics import mortality
 from .target import Target
 
 ROUNDING = 1e-3
 """By how much the probabilities of a row may miss 1: tables are rounded."""
+
+TAKEN = ("slides", "predicted", "risk")
+"""Columns of predictions, whatever is predicted."""
 
 AS_WRITTEN = "Give what `predict -o` has written, and with --target what was asked."
 
@@ -58,7 +61,7 @@ def outcome_in(target: Target, columns: Iterable[str]) -> tuple[Outcome, str]:
     Raises:
         UsageError: the table does not answer it.
     """
-    there = list(columns)
+    there = [name for name in columns if name not in target.columns]
     prefix = f"{target.name}." if any(name.startswith(f"{target.name}.") for name in there) else ""
     names = [name.removeprefix(f"{prefix}p_") for name in there if name.startswith(f"{prefix}p_")]
     times = [name.removeprefix(f"{prefix}s_") for name in there if name.startswith(f"{prefix}s_")]
@@ -74,23 +77,38 @@ def outcome_in(target: Target, columns: Iterable[str]) -> tuple[Outcome, str]:
     raise UsageError(f"The predictions of {target.name} have no columns {prefix}{wanted}.", AS_WRITTEN)
 
 
+def require_apart(outcomes: Sequence[Outcome]) -> None:
+    """Refuse targets that share the name of a column with what will be said of them.
+
+    Raises:
+        UsageError: the name is given.
+    """
+    targets = [outcome.target for outcome in outcomes]
+    said = [name for one in outcomes for name in columns_of(one, prefix_of(one.target, targets))]
+    taken = {column for target in targets for column in target.columns} & {*said, *TAKEN}
+    if taken:
+        raise UsageError(
+            f"The column {min(taken)} would have the name of a column of predictions.",
+            "Give it another name.",
+        )
+
+
 def read_answers(rows: Sequence[Mapping[str, str]], outcome: Outcome, prefix: str) -> NDArray[np.float64]:
     """(S, A) of the rows of a table.
 
     Raises:
-        UsageError: a cell is no number, or probabilities are none.
+        UsageError: a cell is no number, or probabilities are none; the slide is named.
     """
     skipped = 0 if outcome.target.task in ("labels", "regression") else 1
     columns = columns_of(outcome, prefix)[skipped:]
     table = np.array([[_number(row[column]) for column in columns] for row in rows])
     if outcome.target.task == "regression":
-        if not np.isfinite(table).all():
-            raise UsageError("An answer is not finite.", AS_WRITTEN)
+        _require(np.isfinite(table[:, 0]), rows, "An answer is not finite")
         return table
-    if outcome.target.has_classes and not (abs(table.sum(1) - 1) <= ROUNDING).all():
-        raise UsageError("The probabilities of a slide do not sum to 1.", AS_WRITTEN)
-    if not ((table >= 0) & (table <= 1 + ROUNDING)).all():
-        raise UsageError("A probability is not between 0 and 1.", AS_WRITTEN)
+    if outcome.target.has_classes:
+        _require(np.abs(table.sum(1) - 1) <= ROUNDING, rows, "The probabilities do not sum to 1")
+    inside = (table >= 0) & (table <= 1 + ROUNDING)
+    _require(np.all(inside, axis=1), rows, "A probability is not between 0 and 1")
     return np.asarray(table / table.sum(1, keepdims=True)) if outcome.target.has_classes else table
 
 
@@ -111,7 +129,14 @@ def was_ordered(outcome: Outcome, answers: NDArray[np.float64], predicted: Seque
 
 
 def _each(outcome: Outcome) -> list[str]:
-    return [f"{time:g}" for time in outcome.times] if outcome.target.survives else list(outcome.names)
+    return list(map(time_name, outcome.times)) if outcome.target.survives else list(outcome.names)
+
+
+def _require(fits: NDArray[np.bool_], rows: Sequence[Mapping[str, str]], otherwise: str) -> None:
+    """Refuse a table one of whose rows does not fit; the first is named."""
+    if not fits.all():
+        row = rows[int(fits.argmin())]
+        raise UsageError(f"{otherwise}: {row.get('slide') or row.get('patient')}.", AS_WRITTEN)
 
 
 def _number(text: str) -> float:

@@ -6,7 +6,8 @@ HEAD/
   fold-<k>.safetensors   weights of the head that never saw fold k; repeats count on
   known.safetensors      what the training slides look like, so that others are noticed
   predictions.csv        out-of-fold: slide, patient, label, fold, predicted, p_<class>...; of other targets
-                         what is known of them, and the columns of `answers`
+                         what is known of them, and the columns of `answers`; where bags are of patients,
+                         patient and slides come first
   history.jsonl          losses and learning rate of every epoch
   metrics.json           metrics of the heads and of the linear probe, by fold and site, slides left out
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,15 +153,18 @@ class TrainedHead:
 
 
 def require_new(folder: Path) -> None:
-    """Refuse to write over anything.
+    """Refuse to write over anything, or where no folder can be, before any work is done.
 
     Raises:
-        UsageError: the folder exists.
+        UsageError: the folder exists, or lies below something that is no folder or may not be written.
     """
     if folder.exists():
         raise UsageError(
             f"{folder} exists already.", "Name a new folder for the head, or remove the old one."
         )
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UsageError(f"{folder} cannot be made: {above} is no folder to write into.", "Name another one.")
 
 
 def write_head(folder: Path, trained: Trained) -> None:
@@ -290,7 +295,8 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _write_predictions(path: Path, result: CrossValidation, spec: TrainSpec) -> None:
     asked = [column for target in spec.asked for column in target.columns]
-    columns = ["slide", "patient", *dict.fromkeys(asked), "fold"]
+    named = ("patient", "slides") if spec.bag == "patient" else ("slide", "patient")
+    columns = [*named, *dict.fromkeys(asked), "fold"]
     answered = [(one.said.known.outcome, one.answers) for one in result.answered]
     for outcome, _ in answered:
         columns += columns_of(outcome, prefix_of(outcome.target, spec.asked))
@@ -299,5 +305,7 @@ def _write_predictions(path: Path, result: CrossValidation, spec: TrainSpec) -> 
         truth = dict(zip(asked, entry.cells, strict=True))
         cells = [cell for outcome, answers in answered for cell in cells_of(outcome, answers[number])]
         shown = [f"{cell:.9g}" if isinstance(cell, float) else cell for cell in cells]
-        rows.append([entry.slide, entry.patient, *truth.values(), "|".join(map(str, folds)), *shown])
+        own = (entry.slide, entry.patient)
+        subject = own[::-1] if spec.bag == "patient" else own
+        rows.append([*subject, *truth.values(), "|".join(map(str, folds)), *shown])
     write_table(path, columns, rows)

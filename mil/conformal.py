@@ -110,6 +110,11 @@ def conformal_quantile(scores: NDArray[np.float64], error_rate: float) -> float:
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
+def least_error_rate(slides: int) -> float:
+    """The least that so many calibration slides can promise: below it every set or interval holds all."""
+    return 1 / (slides + 1)
+
+
 def _lac(probabilities: Probabilities) -> Probabilities:
     return 1 - probabilities
 

@@ -13,6 +13,9 @@ from ..spec import Spec
 from .graded import Graded
 from .metrics import Estimate, Judged, Predicted, evaluate, patient_resamples
 
+OVER_CLASSES = ("balanced_accuracy", "f1", "macro_auroc", "macro_auprc", "macro_brier")
+"""Metrics that are means over the classes or labels that occur."""
+
 BANDS = 4
 MOST_VALUES = 8
 """A column of numbers with more distinct values than this, as age, is cut into bands."""
@@ -42,7 +45,8 @@ class Group:
     """The slides that share a value of a column.
 
     Attributes:
-        estimates: empty where the group has too few patients or lacks a class.
+        estimates: empty where the group has too few patients; without those that it cannot have, as AUROC
+            where it lacks a class.
     """
 
     value: str
@@ -68,24 +72,31 @@ class Difference(Spec):
 
 
 def evaluate_graded(graded: Graded, spec: EvaluationSpec) -> dict[str, Estimate]:
-    """Every metric with its 95 % interval over patients.
+    """Every metric that is defined, with its 95 % interval over patients.
 
     Raises:
-        UsageError: a class does not occur among the labels, or nothing that a metric needs.
+        UsageError: none is.
     """
-    judged = graded.predicted
-    if not judged.complete:
-        missing = "; ".join(_absent(graded)) or "every value is the same, or no event has a later slide"
+    found = evaluate(graded.predicted, spec.resamples, spec.seed)
+    if not found:
         raise UsageError(
-            f"{missing}: its metrics cannot be known.", "Evaluate slides of every class together."
+            f"{lacking(graded)} No metric can be known.", "Evaluate slides of which more is known."
         )
-    return evaluate(judged, spec.resamples, spec.seed)
+    return found
 
 
-def _absent(graded: Graded) -> list[str]:
-    there = {graded.classes[t] for t in graded.predicted.known.tolist()} if graded.classes else set()
-    names = sorted(set(graded.classes) - there)
-    return [f"No slide has the label {', '.join(names)}"] if names else []
+def lacking(graded: Graded) -> str:
+    """Why some metrics are not defined; empty where all are."""
+    if graded.classes:
+        there = {graded.classes[t] for t in graded.predicted.known.tolist()}
+        names = ", ".join(name for name in graded.classes if name not in there)
+        return f"No slide has the label {names}: there is no AUROC, among others." if names else ""
+    if graded.predicted.kinds > 1:
+        return ""
+    target = graded.outcome.target
+    if target.survives:
+        return f"No {target.more[0]} was seen before the last slide was: there is no concordance."
+    return f"Every known value of {target.name} is the same: it cannot be told from others."
 
 
 def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
@@ -100,27 +111,35 @@ def groups_of(graded: Graded, column: str, spec: EvaluationSpec) -> list[Group]:
     for value in sorted(set(values), key=lambda name: (values_key(name), name)):
         part = graded.only(np.flatnonzero(names == value))
         patients = len(set(part.predicted.patients))
-        enough = patients >= spec.min_group and part.predicted.complete
-        known = evaluate_graded(part, spec) if enough else {}
+        enough = patients >= spec.min_group
+        known = evaluate(part.predicted, spec.resamples, spec.seed) if enough else {}
         groups.append(Group(value or "(none)", len(part.slides), patients, known))
     return groups
 
 
 def gaps(groups: Sequence[Group]) -> dict[str, float]:
-    """The largest difference between two groups, by metric; of fewer than two known groups none."""
-    known = [group.estimates for group in groups if group.estimates]
-    if len(known) < 2:
-        return {}
-    shared = [name for name in known[0] if all(name in one for one in known)]
-    values = {name: [one[name].value for one in known] for name in shared}
-    return {name: max(found) - min(found) for name, found in values.items()}
+    """The largest difference between two groups that have a metric, by metric; of fewer than two none.
+
+    Where groups hold different classes, means over classes are of those that hold the most.
+    """
+    names = dict.fromkeys(name for group in groups for name in group.estimates)
+    most = max((len(group.estimates) for group in groups), default=0)
+    values = {
+        name: [
+            group.estimates[name].value
+            for group in groups
+            if name in group.estimates and (name not in OVER_CLASSES or len(group.estimates) == most)
+        ]
+        for name in names
+    }
+    return {name: max(found) - min(found) for name, found in values.items() if len(found) > 1}
 
 
 def compare(graded: Graded, other: Graded, spec: EvaluationSpec) -> dict[str, Difference]:
     """Metrics of the first less those of the other on the slides that both have: a paired bootstrap.
 
     Raises:
-        UsageError: they grade other classes, share no slide of every class, or differ in a truth.
+        UsageError: they grade other classes, share no slide, or differ in a truth.
     """
     first, second = (one.predicted for one in _paired(graded, other))
     draws = patient_resamples(first, spec.resamples, spec.seed)
@@ -159,19 +178,29 @@ def _paired(graded: Graded, other: Graded) -> tuple[Graded, Graded]:
             "The two predict survival at different times.", "Compare heads that were trained on one cohort."
         )
     shared = sorted(set(graded.slides) & set(other.slides))
-    pair = [one.only(np.array([one.slides.index(s) for s in shared], int)) for one in (graded, other)]
-    if not shared or not pair[0].predicted.complete:
-        raise UsageError("The two share too few slides: a class is missing.", "Grade the same slides.")
+    pair = [_these(one, shared) for one in (graded, other)]
+    if not shared:
+        raise UsageError(
+            "The two share no slide.",
+            "Grade the same slides; grades of patients can be compared with grades of patients only.",
+        )
     if not np.array_equal(pair[0].predicted.known, pair[1].predicted.known, equal_nan=True):
         raise UsageError("The two have other labels for a slide.", "Give the same --labels for both.")
     return pair[0], pair[1]
+
+
+def _these(graded: Graded, slides: Sequence[str]) -> Graded:
+    number = {slide: row for row, slide in enumerate(graded.slides)}
+    return graded.only(np.array([number[slide] for slide in slides], int))
 
 
 def _banded(graded: Graded, column: str) -> list[str]:
     """The value of every slide, numbers of many values cut into bands of about as many slides each."""
     if column not in graded.facts[0]:
         known = ", ".join(key for key in graded.facts[0] if not key.startswith("p_"))
-        raise UsageError(f"The labels have no column {column}.", f"Columns: {known}.")
+        raise UsageError(
+            f"The labels have no column {column}; they have {known}.", "Give --labels CSV with that column."
+        )
     values = [row[column] for row in graded.facts]
     numbers = [_number(value) for value in values]
     given = [number for number in numbers if number is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..table import original
+from ..table import read_table
 from .labels import Labels, order_classes
 from .plan import Chosen, Plan, Split
 from .spec import TrainSpec
@@ -180,11 +179,5 @@ def _three_parts(path: Path) -> GivenSplit:
 
 def _read(path: Path) -> dict[str, list[str]]:
     """The cells of each column."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            names = list(rows.fieldnames or ())
-            lines = list(rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
-    return {name: [original((line[name] or "").strip()) for line in lines] for name in names}
+    table = read_table(path)
+    return {name: [cells[name] for _, cells in table.lines] for name in table.columns}

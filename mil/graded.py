@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..table import original
+from ..table import Table, read_table
 from .answers import outcome_in, read_answers, was_ordered
 from .judged import judge
 from .metrics import Judged
@@ -99,15 +98,17 @@ def read_graded(predictions: Path, labels: Path | None = None, target: Target | 
     found = _read_predictions(path)
     truth = read_rows(labels) if labels else found
     source = labels or path
-    for column in ("slide", "patient", *target.columns):
+    what = "patient" if SLIDES in next(iter(found.values())) else "slide"
+    names = tuple(dict.fromkeys(("slide" if labels else what, "patient")))
+    for column in (*names, *target.columns):
         if column not in next(iter(truth.values()), {}):
-            wanted = ", ".join(("slide", "patient", *target.columns))
+            wanted = ", ".join((*names, *target.columns))
             raise UsageError(f"{source} has no column {column}.", f"Give the truth with --labels: {wanted}.")
-    if SLIDES in next(iter(found.values())):
+    if what == "patient":
         truth = _of_patients(truth, target)
     both = sorted(found.keys() & truth.keys())
     if not both:
-        raise UsageError(f"No slide of {path} is in {source}.", "Slides are matched by the column slide.")
+        raise UsageError(f"No {what} of {path} is in {source}.", f"Both must name the same in {what}.")
     return _joined(found, truth, both, target)
 
 
@@ -117,34 +118,26 @@ def read_rows(path: Path) -> dict[str, Row]:
     Raises:
         UsageError: it cannot be read, has no such column, or names a slide twice.
     """
-    return _by(path, _read_lines(path), "slide")
+    return _by(read_table(path), "slide")
 
 
 def _read_predictions(path: Path) -> dict[str, Row]:
     """By slide, or by patient where slides of patients were graded together."""
-    lines = _read_lines(path)
-    return _by(path, lines, "patient" if lines and SLIDES in lines[0] else "slide")
+    table = read_table(path)
+    return _by(table, "patient" if SLIDES in table.columns else "slide")
 
 
-def _read_lines(path: Path) -> list[Row]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
-    return [{key: original((value or "").strip()) for key, value in line.items() if key} for line in lines]
-
-
-def _by(path: Path, lines: list[Row], column: str) -> dict[str, Row]:
+def _by(table: Table, column: str) -> dict[str, Row]:
+    table.require([column])
     rows: dict[str, Row] = {}
-    for row in lines:
-        name = row.get(column, "")
+    for number, row in table.lines:
+        name = row[column]
         if not name or name in rows:
-            what = f"{column} {name} twice" if name else f"a line without a {column}"
-            raise UsageError(f"{path} holds {what}.", f"One line per {column}, with the column {column}.")
+            what = f"{column} {name} again" if name else f"no {column}"
+            raise UsageError(f"{table.path}, line {number} holds {what}.", f"Give one line per {column}.")
         rows[name] = row
     if not rows:
-        raise UsageError(f"{path} is empty.", f"Give a CSV with the column {column}.")
+        raise UsageError(f"{table.path} is empty.", f"Give a CSV with the column {column}.")
     return rows
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .metrics import NAN, Judged, Predicted, auprc, auroc
-from .outcomes import Known
+from .outcomes import Known, time_name
 from .survival_metrics import (
     brier_over_time,
     concordance,
@@ -33,8 +33,8 @@ class Measured(Judged):
     answers: NDArray[np.float64]
 
     @property
-    def complete(self) -> bool:
-        return bool(np.ptp(self.truth) > 0)
+    def kinds(self) -> int:
+        return 1 + int(np.ptp(self.truth) > 0)
 
     def only(self, rows: NDArray[np.integer]) -> Measured:
         return Measured([self.patients[row] for row in rows.tolist()], self.truth[rows], self.answers[rows])
@@ -44,7 +44,7 @@ class Measured(Judged):
         is the same for all has a correlation of 0."""
         missed = self.answers - self.truth
         found = {"r2": NAN, "mae": float(np.abs(missed).mean()), "pearson": NAN}
-        if self.complete:
+        if self.kinds > 1:
             spread = self.truth - self.truth.mean()
             constant = np.ptp(self.answers) == 0
             found["r2"] = float(1 - (missed**2).sum() / (spread**2).sum())
@@ -73,8 +73,8 @@ class Labelled(Judged):
     probabilities: NDArray[np.float64]
 
     @property
-    def complete(self) -> bool:
-        return any((column == 1).any() and (column == 0).any() for column in self.truth.T)
+    def kinds(self) -> int:
+        return 1 + int(any((column == 1).any() and (column == 0).any() for column in self.truth.T))
 
     def only(self, rows: NDArray[np.integer]) -> Labelled:
         patients = [self.patients[row] for row in rows.tolist()]
@@ -116,8 +116,8 @@ class Survived(Judged):
         return mortality(self.survival)
 
     @property
-    def complete(self) -> bool:
-        return bool(self.events.any() and self.times[self.events].min() < self.times.max())
+    def kinds(self) -> int:
+        return 1 + int(self.events.any() and self.times[self.events].min() < self.times.max())
 
     def only(self, rows: NDArray[np.integer]) -> Survived:
         patients = [self.patients[row] for row in rows.tolist()]
@@ -132,7 +132,7 @@ class Survived(Judged):
             "c_index": concordance(*known, risk),
             "c_index_uno": concordance_uno(*known, risk, float(self.at[-1])),
             "integrated_brier": integrated_brier(scores, self.at),
-        } | {f"brier_at_{self.at[q]:g}": float(scores[q]) for q in quarters}
+        } | {f"brier_at_{time_name(self.at[q])}": float(scores[q]) for q in quarters}
 
     @property
     def known(self) -> NDArray[np.float64]:

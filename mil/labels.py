@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..table import original
+from ..table import read_table
 from .target import Target
 
 
@@ -85,18 +84,12 @@ def read_labels(path: Path, label: str = "label") -> Labels:
         label: another column to take for the label.
 
     Raises:
-        UsageError: no such file, not UTF-8 text, a missing column, an empty value, or a slide named
-            twice; the line is named.
+        UsageError: as `read_table`; a missing column, an empty value, or a slide named twice; the line is
+            named.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            columns = ("slide", "patient", label)
-            _check_header(path, rows.fieldnames or (), columns)
-            lines = _lines(path, rows, columns, columns)
-            return Labels.of(Entry(slide, patient, text) for slide, patient, text in lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
+    columns = ("slide", "patient", label)
+    lines = _lines(path, columns, columns)
+    return Labels.of(Entry(slide, patient, text) for slide, patient, text in lines)
 
 
 def read_targets(path: Path, targets: Sequence[Target]) -> Labels:
@@ -112,14 +105,8 @@ def read_targets(path: Path, targets: Sequence[Target]) -> Labels:
         return read_labels(path, targets[0].name)
     wanted = [column for target in targets for column in target.columns]
     required = ("slide", "patient")
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            _check_header(path, rows.fieldnames or (), (*required, *wanted))
-            lines = _lines(path, rows, (*required, *wanted), required)
-            return Labels.of(Entry(slide, patient, "", tuple(cells)) for slide, patient, *cells in lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}.", "Give a UTF-8 CSV file.") from error
+    lines = _lines(path, (*required, *wanted), required)
+    return Labels.of(Entry(slide, patient, "", tuple(cells)) for slide, patient, *cells in lines)
 
 
 def order_classes(labels: Collection[str]) -> tuple[str, ...]:
@@ -133,43 +120,28 @@ def order_classes(labels: Collection[str]) -> tuple[str, ...]:
         return tuple(sorted(values))
     if len(set(values.values())) < len(values):
         raise UsageError(
-            f"The labels {sorted(values)} spell a number in two ways.", "Spell each label one way."
+            f"The labels {', '.join(sorted(values))} spell a number in two ways.", "Spell each label one way."
         )
     return tuple(sorted(values, key=lambda label: values[label] or 0.0))
 
 
-def _check_header(path: Path, found: Collection[str], columns: Collection[str]) -> None:
-    missing = [column for column in columns if column not in found]
-    if missing:
-        raise UsageError(
-            f"{path} has no column {', '.join(missing)} (its first line: {', '.join(found) or 'empty'}).",
-            f"The first line must name the columns {','.join(columns)}, separated by commas.",
-        )
-
-
-def _lines(
-    path: Path, rows: csv.DictReader[str], columns: Sequence[str], required: Collection[str]
-) -> list[list[str]]:
+def _lines(path: Path, columns: Sequence[str], required: Collection[str]) -> list[list[str]]:
     """The cells of the columns, of which slide is the first; only the required ones must not be empty."""
+    table = read_table(path)
+    table.require(columns)
     seen: dict[str, int] = {}
-    lines = []
-    for row in rows:
-        # Tables that this project wrote mark what a spreadsheet would take for a formula.
-        cells = [original((row[column] or "").strip()) for column in columns]
-        for column, value in zip(columns, cells, strict=True):
-            if not value and column in required:
-                raise UsageError(
-                    f"{path}, line {rows.line_num}: no {column}.", "Fill it in or remove the line."
-                )
-        slide = cells[0]
+    for number, row in table.lines:
+        for column in required:
+            if not row[column]:
+                raise UsageError(f"{path}, line {number}: no {column}.", "Fill it in or remove the line.")
+        slide = row["slide"]
         if slide in seen:
             raise UsageError(
-                f"{path}, line {rows.line_num}: slide {slide} is already on line {seen[slide]}.",
+                f"{path}, line {number}: slide {slide} is already on line {seen[slide]}.",
                 "Keep one line per slide.",
             )
-        seen[slide] = rows.line_num
-        lines.append(cells)
-    return lines
+        seen[slide] = number
+    return [[row[column] for column in columns] for _, row in table.lines]
 
 
 def _number(label: str) -> float | None:

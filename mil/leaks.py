@@ -16,6 +16,9 @@ from .standardise import Moments
 ALIKE = 0.999
 """Cosine of the moments of two slides, standardised over the cohort, above which they are one."""
 
+TOO_LARGE = 1000
+"""Times that the embeddings of a slide may be larger than is usual."""
+
 
 def require_no_leak(labels: Labels, identities: dict[str, str], load: LoadBag) -> None:
     """Refuse slides of two patients that are the same slide.
@@ -29,7 +32,8 @@ def require_no_leak(labels: Labels, identities: dict[str, str], load: LoadBag) -
         load: gives the single bag of a slide.
 
     Raises:
-        UsageError: pairs with the same content, or as many patches with nearly the same moments.
+        UsageError: pairs with the same content, or as many patches with nearly the same moments; or a slide
+            whose embeddings are much larger than those of the others.
     """
     pairs = list(same_content(labels, identities)) or list(near_duplicates(labels, load))
     if pairs:
@@ -58,6 +62,7 @@ def near_duplicates(labels: Labels, load: LoadBag) -> Iterator[Pair]:
     bags = (load(slide) for slide in labels.slides)
     facts = [(len(bag.features), _moments(bag)) for bag in bags]
     counts = np.array([count for count, _ in facts])
+    _require_one_scale(labels, np.stack([moments for _, moments in facts]))
     directions = _directions(np.stack([moments for _, moments in facts]))
     for i, one in enumerate(labels.entries):
         later = np.arange(len(counts)) > i
@@ -65,6 +70,19 @@ def near_duplicates(labels: Labels, load: LoadBag) -> Iterator[Pair]:
             other = labels.entries[j]
             if one.patient != other.patient:
                 yield one.slide, one.patient, other.slide, other.patient
+
+
+def _require_one_scale(labels: Labels, moments: NDArray[np.float64]) -> None:
+    """One slide of broken embeddings would spoil the standardisation of all."""
+    sizes = np.linalg.norm(moments, axis=1)
+    usual = float(np.median(sizes))
+    if usual > 0 and sizes.max() > TOO_LARGE * usual:
+        slide = labels.slides[int(sizes.argmax())]
+        raise UsageError(
+            f"The embeddings of slide {slide} are {sizes.max() / usual:.0f} times as large as those of the "
+            "others: they are broken, or another encoder's.",
+            "Leave it out of the labels, or compute its embeddings again.",
+        )
 
 
 def _moments(bag: Bags) -> NDArray[np.float64]:

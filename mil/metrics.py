@@ -137,8 +137,8 @@ class Judged(ABC):
 
     @property
     @abstractmethod
-    def complete(self) -> bool:
-        """Whether the metrics are defined on these slides: a resample can miss what they need."""
+    def kinds(self) -> int:
+        """How much there is to tell apart, as of classes: a resample can miss what the metrics need."""
 
     @abstractmethod
     def only(self, rows: NDArray[np.integer]) -> Self:
@@ -171,27 +171,29 @@ class Predicted(Judged):
     ordered: bool = False
 
     @property
-    def complete(self) -> bool:
-        return bool(len(np.unique(self.targets)) == self.probabilities.shape[1])
+    def kinds(self) -> int:
+        return len(np.unique(self.targets))
 
     def only(self, rows: NDArray[np.integer]) -> Predicted:
         patients = [self.patients[row] for row in rows.tolist()]
         return Predicted(patients, self.targets[rows], self.probabilities[rows], self.ordered)
 
     def metrics(self) -> dict[str, float]:
+        """Of classes that do not occur there is no AUROC, and of a single one no agreement beyond chance."""
         targets, p, ordered = self.targets, self.probabilities, self.ordered
+        complete = self.kinds == p.shape[1]
         found = {
-            "auroc": auroc(targets, p) if self.complete else NAN,
-            "auprc": auprc(targets, p) if self.complete else NAN,
+            "auroc": auroc(targets, p) if complete else NAN,
+            "auprc": auprc(targets, p) if complete else NAN,
             "balanced_accuracy": balanced_accuracy(targets, p, ordered),
             "f1": f1(targets, p, ordered),
-            "quadratic_kappa": quadratic_kappa(targets, p, ordered),
+            "quadratic_kappa": quadratic_kappa(targets, p, ordered) if self.kinds > 1 else NAN,
             "brier": brier(targets, p),
             "calibration_error": calibration_error(targets, p),
         }
         if p.shape[1] == 2:
             found["sensitivity_at_90_specificity"] = (
-                sensitivity_at(targets, p, SPECIFICITY) if self.complete else NAN
+                sensitivity_at(targets, p, SPECIFICITY) if complete else NAN
             )
         return found
 
@@ -214,7 +216,7 @@ def patient_resamples(judged: Judged, resamples: int, seed: int) -> list[NDArray
     """Bootstrap over patients: rows of as many patients, drawn with replacement, per resample.
 
     Slides of one patient are not independent; drawing slides would make the interval too narrow.
-    Resamples that miss what the metrics need, as every class, are left out.
+    Resamples that miss what all slides together have, as a class, are left out.
     """
     random = np.random.default_rng(seed)
     _, patient = np.unique(np.asarray(judged.patients), return_inverse=True)
@@ -223,7 +225,8 @@ def patient_resamples(judged: Judged, resamples: int, seed: int) -> list[NDArray
         np.concatenate([rows_of[p] for p in random.integers(len(rows_of), size=len(rows_of))])
         for _ in range(resamples)
     ]
-    return [rows for rows in draws if judged.only(rows).complete]
+    kinds = judged.kinds
+    return [rows for rows in draws if judged.only(rows).kinds == kinds]
 
 
 def _rank_auroc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:

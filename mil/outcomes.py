@@ -17,6 +17,12 @@ from .target import Target
 YES = {"1", "yes", "true", "positive"}
 NO = {"0", "no", "false", "negative"}
 EIGHTHS = np.arange(1, 8) / 8
+LARGEST = 1e30
+"""Of numbers and times: the squares of greater ones overflow."""
+
+SHARPNESS = 1e-3
+"""By how much of their range times may be rounded."""
+
 BINS = 4
 """Most parts that numbers are cut into to balance folds."""
 
@@ -121,13 +127,15 @@ def known_of(labels: Labels, targets: Sequence[Target]) -> tuple[Known, ...]:
 
 def strata(labels: Labels, known: Sequence[Known], folds: int) -> Labels:
     """The same slides, labelled by what folds are balanced by: the first target with classes, else the
-    first target: whether its event was seen, a part of its range, or its rarest label.
+    first target: whether its event was seen, a part of its range where hardly any was not, or its rarest
+    label.
 
     A slide of which that is not known goes with the commonest.
     """
     first = next((one for one in known if one.outcome.target.has_classes), known[0])
     parts = len(set(labels.patients)) // (2 * folds)
-    names = _stratum_names(first, min(BINS, max(2, parts)))
+    lost = {p for p, event in zip(labels.patients, first.truth[:, -1].tolist(), strict=True) if event == 0}
+    names = _stratum_names(first, min(BINS, max(2, parts)), len(lost) >= 2 * folds)
     counts = {name: names.count(name) for name in names if name}
     commonest = max(sorted(counts), key=lambda name: counts[name])
     pairs = zip(labels.entries, names, strict=True)
@@ -167,9 +175,21 @@ def _outcome(target: Target, cells: Sequence[Sequence[str]], slides: Sequence[st
     seen = truth[truth[:, 1] == 1, 0]
     if not len(seen):
         raise UsageError(f"Target {target.name} has no event.", "Survival cannot be learned without one.")
-    # Four digits are enough, and can be read.
-    times = sorted({float(f"{time:.4g}") for time in np.quantile(seen, EIGHTHS)})
-    return Outcome(target, (), tuple(times))
+    return Outcome(target, (), _rounded(np.quantile(seen, EIGHTHS), float(np.ptp(seen))))
+
+
+def _rounded(times: NDArray[np.float64], spread: float) -> tuple[float, ...]:
+    """Distinct times that can be read: four digits, more where that would blur them."""
+    for digits in range(4, 17):
+        found = np.array([float(f"{time:.{digits}g}") for time in times.tolist()])
+        if (abs(found - times) <= SHARPNESS * spread).all():
+            break
+    return tuple(sorted(set(found.tolist())))
+
+
+def time_name(time: float) -> str:
+    """As in the name of a column: all of its digits."""
+    return f"{time:.15g}"
 
 
 def _require_order(target: Target, names: tuple[str, ...]) -> None:
@@ -191,22 +211,30 @@ def _require_contrast(known: Known) -> None:
         raise UsageError(f"Of target {target.name}, {missing} among the labels.", "Add other slides.")
 
 
-def _stratum_names(first: Known, parts: int) -> list[str]:
-    """(S,) the stratum of each slide, empty where it is not known."""
+def _stratum_names(first: Known, parts: int, by_event: bool) -> list[str]:
+    """(S,) the stratum of each slide, empty where it is not known.
+
+    Args:
+        parts: that a range is cut into.
+        by_event: whether enough patients are censored to tell them from the others.
+    """
     truth, outcome = first.truth, first.outcome
     if outcome.target.has_classes:
         return ["" if math.isnan(t) else outcome.names[int(t)] for t in truth[:, 0].tolist()]
-    if outcome.target.survives:
-        return [{1.0: "seen", 0.0: "not seen"}.get(t, "") for t in truth[:, 1].tolist()]
+    if outcome.target.survives and by_event:
+        event = outcome.target.more[0]
+        return [{1.0: f"{event} seen", 0.0: f"{event} not seen"}.get(t, "") for t in truth[:, 1].tolist()]
     if outcome.target.task == "labels":
-        rarest = min(truth.T, key=lambda column: min((column == 1).sum(), (column == 0).sum()))
-        return [{1.0: "yes", 0.0: "no"}.get(t, "") for t in rarest.tolist()]
+        counts = [min((column == 1).sum(), (column == 0).sum()) for column in truth.T]
+        name, rarest = outcome.names[int(np.argmin(counts))], truth[:, int(np.argmin(counts))]
+        return [{1.0: f"{name} yes", 0.0: f"{name} no"}.get(t, "") for t in rarest.tolist()]
     known = np.flatnonzero(first.rows)
-    names = np.full(len(truth), "", dtype="<U8")
+    names, of_what = [""] * len(truth), outcome.target.name
     # By rank: as many slides in each part, also where numbers repeat.
     for number, part in enumerate(np.array_split(known[np.argsort(truth[known, 0], kind="stable")], parts)):
-        names[part] = f"part {number + 1}"
-    return [str(name) for name in names]
+        for row in part.tolist():
+            names[row] = f"{of_what} part {number + 1}"
+    return names
 
 
 Reader = tuple[Callable[[str], float | None], str]
@@ -221,7 +249,9 @@ def _readers(outcome: Outcome) -> list[Reader]:
         return [(number.get, f"none of {', '.join(outcome.names)}")]
     if outcome.target.task == "labels":
         return [yes_or_no] * outcome.width
-    return [(_time, "no time from 0 on"), yes_or_no] if outcome.target.survives else [(_finite, "no number")]
+    if outcome.target.survives:
+        return [(_time, f"no time from 0 to {LARGEST:g}"), yes_or_no]
+    return [(_measured, f"no number within {LARGEST:g}")]
 
 
 def _read(reader: Reader, text: str, where: tuple[str, str]) -> float:
@@ -243,8 +273,13 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _time(text: str) -> float | None:
+def _measured(text: str) -> float | None:
     value = _finite(text)
+    return value if value is not None and abs(value) <= LARGEST else None
+
+
+def _time(text: str) -> float | None:
+    value = _measured(text)
     return value if value is not None and value >= 0 else None
 
 

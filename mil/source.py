@@ -26,6 +26,12 @@ from .contract import EmbeddingContract
 FEATURES = ("features", "X")
 """Names that npz files give the embeddings."""
 
+AS_NPZ = "Give features (N, D) of floating numbers; perhaps coords (N, 2 or 3) and bag (N,) of whole numbers."
+FAR = 2**31
+"""Level-0 px that no slide has."""
+
+OUT = "Leave its line out of the labels, or compute its embeddings again."
+
 
 class BagSource(ABC):
     """Named single bags, read one at a time."""
@@ -97,11 +103,12 @@ class NpzSource(BagSource):
         """The file of each bag, and its number within, None where it is alone."""
         places: dict[str, tuple[Path, int | None]] = {}
         for path in self._paths:
-            numbers = _read(path, "bag").get("bag")
-            if numbers is None:
-                places[path.stem] = path, None
-            else:
-                places |= {f"{path.stem}-{bag}": (path, int(bag)) for bag in np.unique(numbers)}
+            for name, bag in _bags_in(path):
+                if name in places:
+                    raise UsageError(
+                        f"{path} and {places[name][0]} both hold bag {name}.", "Rename one of the files."
+                    )
+                places[name] = path, bag
         return places
 
     @property
@@ -114,7 +121,7 @@ class NpzSource(BagSource):
     def load(self, slide: str) -> Bags:
         features, coords = self._rows(slide)
         if not np.isfinite(features).all():
-            raise InputError(f"Bag {slide} has embeddings that are NaN or infinite.", "Leave it out.")
+            raise InputError(f"Bag {slide} has embeddings that are NaN or infinite.", OUT)
         return Bags.single(torch.from_numpy(features), torch.from_numpy(coords))
 
     def contract(self, slide: str) -> EmbeddingContract:
@@ -135,11 +142,13 @@ class NpzSource(BagSource):
         arrays = _read(path, *FEATURES, "coords", "bag")
         features = next((arrays[name] for name in FEATURES if name in arrays), np.empty(0))
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32, np.float64):
-            raise UsageError(f"{path} has no array features or X (N, D) of floating numbers.")
+            raise UsageError(f"{path} has no array features or X (N, D) of floating numbers.", AS_NPZ)
         coords = arrays.get("coords", np.zeros((len(features), 2)))
         numbers = arrays.get("bag", np.zeros(len(features)))
+        if coords.ndim != 2 or coords.shape[1] not in (2, 3) or not _places_on_a_slide(coords):
+            raise UsageError(f"{path} has coords that are no corners (N, 2 or 3) in pixels.", AS_NPZ)
         if not len(features) == len(coords) == len(numbers):
-            raise UsageError(f"The arrays of {path} differ in length.")
+            raise UsageError(f"The arrays of {path} differ in length.", AS_NPZ)
         kept = slice(None) if bag is None else numbers == bag
         wanted = np.float32 if features.dtype == np.float64 else features.dtype
         return features[kept].astype(wanted), coords[kept].astype(np.int32)
@@ -170,7 +179,7 @@ class H5Source(BagSource):
         known = _known(bag)
         features = bag.features[known]
         if not np.isfinite(features).all():
-            raise InputError(f"Bag {slide} has embeddings that are infinite.", "Leave it out.")
+            raise InputError(f"Bag {slide} has embeddings that are infinite.", OUT)
         corners = level0_corners(bag, self.facts(slide))[known]
         return Bags.single(torch.from_numpy(features), torch.from_numpy(corners))
 
@@ -212,10 +221,24 @@ def bag_source(folder: Path) -> BagSource:
     return StoreSource(folder)
 
 
+def _bags_in(path: Path) -> list[tuple[str, int | None]]:
+    """The names of the bags in an npz file, and their numbers, None of one that is alone."""
+    numbers = _read(path, "bag").get("bag")
+    if numbers is None:
+        return [(path.stem, None)]
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not (numbers % 1 == 0).all():
+        raise UsageError(f"{path} has bags that are no whole numbers.", AS_NPZ)
+    return [(f"{path.stem}-{bag}", bag) for bag in np.unique(numbers).astype(np.int64).tolist()]
+
+
+def _places_on_a_slide(coords: NDArray[Any]) -> bool:
+    return coords.dtype.kind in "iuf" and bool((np.abs(coords.astype(np.float64)) < FAR).all())
+
+
 def _read(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     """Those of the named arrays that an npz file holds; nothing in it is unpickled."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read as npz: {error}.") from error
+        raise UsageError(f"{path} cannot be read as npz ({type(error).__name__}).", AS_NPZ) from error

@@ -68,8 +68,9 @@ def whole_bags(slides: Sequence[Case], load: LoadBag) -> Prefetch[Case, Step]:
 
 
 def known_of_each(cases: Sequence[Case]) -> torch.Tensor:
-    """(S,) class indices, or (S, W) of other targets."""
-    return torch.tensor([known for _, known in cases])
+    """(S,) class indices, or (S, W) float64 of other targets: times of many digits stay apart."""
+    classes = isinstance(cases[0][1], int)
+    return torch.tensor([known for _, known in cases], dtype=torch.int64 if classes else torch.float64)
 
 
 def _order(slides: Sequence[Case], spec: TrainSpec, draw: torch.Generator) -> torch.Tensor:

@@ -12,6 +12,9 @@ from scipy.stats import chi2
 Times = NDArray[np.float64]
 Events = NDArray[np.bool_]
 
+BLOCK = 1024
+"""Slides that are compared pair by pair."""
+
 LEAST = 1e-300
 """A survival of 0 has no logarithm."""
 
@@ -42,12 +45,41 @@ def concordance(
     Args:
         weights: (S,) of the pairs by the slide that dies first; by default all weigh the same.
     """
-    first = np.flatnonzero(events)
-    later = (times[first, None] < times) | ((times[first, None] == times) & ~events)
-    right = (later & (risk[first, None] > risk)).sum(1) + (later & (risk[first, None] == risk)).sum(1) / 2
-    weight = np.ones(len(first)) if weights is None else weights[first]
-    pairs = float((weight * later.sum(1)).sum())
-    return float((weight * right).sum()) / pairs if pairs else float("nan")
+    # Who is censored at a time outlives those with an event then; two events then have no order.
+    key = 2 * np.unique(times, return_inverse=True)[1] + ~events
+    later = len(key) - np.searchsorted(np.sort(key), key, side="right")
+    weight = events * (1.0 if weights is None else weights)
+    pairs = float((weight * later).sum())
+    return float((weight * _outranked(key, risk)).sum()) / pairs if pairs else float("nan")
+
+
+def _outranked(key: NDArray[np.int64], risk: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S,) how many with a greater key have a lower risk, those of equal risk by half.
+
+    Pairs are looked at within blocks of the keys; of all greater blocks the risks are counted: time grows
+    with S times the blocks, and memory with S.
+    """
+    order = np.argsort(key, kind="stable")
+    keys, rank = key[order], np.unique(risk, return_inverse=True)[1][order]
+    behind = np.zeros(int(rank.max(initial=0)) + 1)
+    found, end = np.empty(len(key)), len(key)
+    while end:
+        start = int(np.searchsorted(keys, keys[max(0, end - BLOCK)]))
+        own = rank[start:end]
+        found[order[start:end]] = (behind.cumsum() - behind / 2)[own] + _within(keys[start:end], own)
+        behind += np.bincount(own, minlength=len(behind))
+        end = start
+    return found
+
+
+def _within(keys: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As `_outranked`, of one block, a part of its rows at a time: a block may be one long tie."""
+    found = np.zeros(len(keys))
+    for rows in np.array_split(np.arange(len(keys)), -(-len(keys) // BLOCK)):
+        later = keys > keys[rows, None]
+        own = rank[rows, None]
+        found[rows] = (later & (own > rank)).sum(1) + (later & (own == rank)).sum(1) / 2
+    return found
 
 
 def concordance_uno(times: Times, events: Events, risk: NDArray[np.float64], until: float) -> float:

@@ -46,6 +46,14 @@ class Target(Spec):
         return Target(name, task or "classes", tuple(named.split("+")) if named else ())
 
     @property
+    def text(self) -> str:
+        """What `parse` reads as this target."""
+        more = "+".join(self.more)
+        if self.task == "labels" and more == self.name:
+            return f"{self.name}:labels"
+        return ":".join(filter(None, (self.name, self.task, more)))
+
+    @property
     def has_classes(self) -> bool:
         return self.task in CLASSES
 

@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import UsageError
 from ..features.layout import AnyPath
 from ..spec import json_digest
+from .answers import require_apart
 from .artifact import Trained, require_new, write_head
 from .cache import BagCache
 from .cases import Cases
@@ -98,7 +99,9 @@ def train(
     if not spec.allow_duplicates:
         require_no_leak(used, identities, bags)
     pooled, members = pool_patients(used) if spec.bag == "patient" else (used, each_alone(used))
-    pooled = strata(pooled, known_of(pooled, spec.asked), spec.folds)
+    known = known_of(pooled, spec.asked)
+    require_apart([one.outcome for one in known])
+    pooled = strata(pooled, known, spec.folds)
     rows = read_rows(labels_path)
     table = Covariates.of({slide: rows[slide] for slide in used.slides}, spec.covariates)
     cases = Cases(run_dir, members, table.of_bags(rows, members))

@@ -6,6 +6,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..mil.history import Epoch
 from .figures import CHANCE, INK
@@ -45,6 +46,7 @@ def _panel(axes: Axes, runs: list[list[Epoch]]) -> None:
             axes.plot(steps, values, color=ink, linewidth=1.0 if len(runs) == 1 else 0.5, label=label)
         kept = best_epoch(epochs)
         axes.plot(steps[kept], _number(epochs[kept]["validation_loss"]), "o", color=INK, markersize=3.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.tick_params(labelsize=7)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,14 @@ from ..mil.risk_groups import risk_groups
 from ..mil.survival_metrics import brier_over_time, kaplan_meier
 from ..text import visible
 
-SIDE_INCHES = 4.2
+SIDE_INCHES = 4.0
+INCHES_PER_CLASS = 0.19
+MOST_NAMED = 10
+"""Classes or labels that a legend has room for."""
+
+LONGEST = 28
+"""Letters of a name."""
+
 DPI = 150
 INK, CHANCE = "#1f4e79", "#999999"
 RISKS = {2: ("#1f4e79", "#b03a2e"), 3: ("#1f4e79", "#b9770e", "#b03a2e")}
@@ -34,36 +41,46 @@ Drawing = Callable[[Axes, Graded], None]
 
 def roc(axes: Axes, graded: Graded) -> None:
     """Receiver operating characteristic, a curve per class against the rest."""
-    for name, positive, score in _one_against_rest(graded):
+    curves = _one_against_rest(graded)
+    for name, positive, score in curves:
         found, false = operating_points(positive, score)
-        axes.plot(false, found, drawstyle="steps-post", label=name)
+        axes.plot(false, found, drawstyle="steps-post", label=name, linewidth=_width(curves))
     axes.plot([0, 1], [0, 1], color=CHANCE, linestyle=":")
     _square(axes, "1 - specificity", "sensitivity")
 
 
 def precision_recall(axes: Axes, graded: Graded) -> None:
     """Precision over recall; dotted, the share of the class, which is chance."""
-    for name, positive, score in _one_against_rest(graded):
+    curves = _one_against_rest(graded)
+    for name, positive, score in curves:
         found, false = operating_points(positive, score)
         right, wrong = found[1:] * positive.sum(), false[1:] * (~positive).sum()
         (line,) = axes.plot(found[1:], right / (right + wrong), drawstyle="steps-pre", label=name)
-        axes.axhline(positive.mean(), color=line.get_color(), linestyle=":", linewidth=0.8)
+        line.set_linewidth(_width(curves))
+        if len(curves) <= MOST_NAMED:
+            axes.axhline(positive.mean(), color=line.get_color(), linestyle=":", linewidth=0.8)
     _square(axes, "recall", "precision")
 
 
 def confusion(axes: Axes, graded: Graded) -> None:
-    """Slides by label (rows) and by the class they were given."""
+    """Slides by label (rows) and by the class they were given; of many classes the figure is larger."""
     p, classes = _of_classes(graded), len(graded.classes)
     given = decide(p.probabilities, p.ordered)
     counts = np.bincount(p.targets * classes + given, minlength=classes**2).reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    many = classes > MOST_NAMED
     for (row, column), count in np.ndenumerate(counts):
         ink = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=ink)
-    names = [visible(name) for name in graded.classes]
-    axes.set_xticks(range(classes), names, rotation=30 if max(map(len, names)) > 6 else 0)
-    axes.set_yticks(range(classes), names)
+        if count or not many:
+            axes.text(column, row, str(count), ha="center", va="center", color=ink, size=7 if many else None)
+    names = [_short(name) for name in graded.classes]
+    turned = 90 if many else 30 if max(map(len, names)) > 6 else 0
+    size = 7 if many else 10
+    axes.set_xticks(
+        range(classes), names, rotation=turned, ha="right" if turned == 30 else "center", size=size
+    )
+    axes.set_yticks(range(classes), names, size=size)
     axes.set_xlabel("graded as")
     axes.set_ylabel("label")
 
@@ -89,7 +106,7 @@ def net_benefit(axes: Axes, graded: Graded) -> None:
     top = max(float(benefit.max()), 0.05)
     axes.set_ylim(-0.2 * top, 1.1 * top)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"threshold on p({visible(graded.classes[1])})")
+    axes.set_xlabel(f"threshold on p({_short(graded.classes[1])})")
     axes.set_ylabel("net benefit per slide")
     axes.legend(frameon=False, fontsize=8)
 
@@ -102,7 +119,7 @@ def scatter(axes: Axes, graded: Graded) -> None:
     axes.plot(ends, ends, color=CHANCE, linestyle=":")
     axes.scatter(p.truth, p.answers, s=12, color=INK, alpha=0.5, linewidths=0)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"{visible(graded.outcome.target.name)}, true")
+    axes.set_xlabel(f"{_short(graded.outcome.target.name)}, true")
     axes.set_ylabel("predicted")
 
 
@@ -117,8 +134,8 @@ def survival_by_risk(axes: Axes, graded: Graded, count: int) -> None:
             _kaplan_meier(axes, groups.times[own], groups.events[own], (name, colour))
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
-    axes.set_xlabel(visible(graded.outcome.target.name))
-    axes.set_ylabel(f"without {visible(graded.outcome.target.more[0])}")
+    axes.set_xlabel(_short(graded.outcome.target.name))
+    axes.set_ylabel(f"share without {_short(graded.outcome.target.more[0])}")
     axes.set_title(f"log-rank p = {groups.p:.2g}", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
 
@@ -136,7 +153,7 @@ def errors_over_time(axes: Axes, graded: Graded) -> None:
         scores = brier_over_time(p.times, p.events, survival, p.at)
         axes.plot(p.at, scores, color=colour, linestyle=style, marker=".", label=name)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(visible(graded.outcome.target.name))
+    axes.set_xlabel(_short(graded.outcome.target.name))
     axes.set_ylabel("Brier score")
     axes.legend(frameon=False, fontsize=8)
 
@@ -159,6 +176,8 @@ OF_SURVIVAL: dict[str, Drawing] = {
 
 def figures_of(graded: Graded) -> dict[str, Drawing]:
     """The figures of a target, by name."""
+    if graded.classes and graded.predicted.kinds < 2:
+        return {name: OF_CLASSES[name] for name in ("confusion", "reliability")}
     if graded.classes:
         return OF_CLASSES | (OF_TWO_CLASSES if len(graded.classes) == 2 else {})
     if isinstance(graded.predicted, Labelled):
@@ -167,8 +186,10 @@ def figures_of(graded: Graded) -> dict[str, Drawing]:
 
 
 def draw(drawing: Drawing, graded: Graded) -> Figure:
-    """The figure, on axes of its own."""
-    figure = Figure(figsize=(SIDE_INCHES, SIDE_INCHES), layout="constrained")
+    """The figure, on axes of its own; larger where a row for each of many classes is to be read."""
+    many = drawing is confusion and len(graded.classes) > MOST_NAMED
+    side = 2.5 + INCHES_PER_CLASS * len(graded.classes) if many else SIDE_INCHES
+    figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     drawing(axes, graded)
     return figure
@@ -206,15 +227,26 @@ def _of_classes(graded: Graded) -> Predicted:
 
 
 def _one_against_rest(graded: Graded) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, truth and score of each class or label; a label that is always or never there has no curve."""
+    """Name, truth and score of each class or label; one that is always or never there has no curve."""
     if isinstance(graded.predicted, Labelled):
         p = graded.predicted
         columns = zip(p.names, p.truth.T, p.probabilities.T, strict=True)
         known = [(name, t[~np.isnan(t)] == 1, score[~np.isnan(t)]) for name, t, score in columns]
-        return [(visible(name), yes, score) for name, yes, score in known if yes.any() and not yes.all()]
-    targets, probabilities = _of_classes(graded).targets, _of_classes(graded).probabilities
-    chosen = range(1, 2) if len(graded.classes) == 2 else range(len(graded.classes))
-    return [(visible(graded.classes[c]), targets == c, probabilities[:, c]) for c in chosen]
+    else:
+        targets, probabilities = _of_classes(graded).targets, _of_classes(graded).probabilities
+        chosen = range(1, 2) if len(graded.classes) == 2 else range(len(graded.classes))
+        known = [(graded.classes[c], targets == c, probabilities[:, c]) for c in chosen]
+    return [(_short(name), yes, score) for name, yes, score in known if yes.any() and not yes.all()]
+
+
+def _short(name: str) -> str:
+    """A name as a figure shows it: dollars begin no formula, and an underscore hides no legend."""
+    shown = visible(name) if len(visible(name)) <= LONGEST else f"{visible(name)[: LONGEST - 1]}…"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
+
+
+def _width(curves: Sized) -> float:
+    return 1.5 if len(curves) <= MOST_NAMED else 0.5
 
 
 def _kaplan_meier(axes: Axes, times: np.ndarray, events: np.ndarray, style: tuple[str, str]) -> None:
@@ -235,5 +267,5 @@ def _square(axes: Axes, x: str, y: str) -> None:
     axes.set_aspect("equal")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    if axes.get_legend_handles_labels()[0]:
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= MOST_NAMED:
         axes.legend(frameon=False, fontsize=8)

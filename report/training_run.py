@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreIncomplete
 from ..mil.answers import prefix_of
+from ..mil.calibration import COLDEST, HOTTEST, Calibration
 from ..mil.graded import Graded, read_graded, targets_of
 from ..mil.history import Epoch, read_json_lines
+from ..mil.kept import Kept, read_kept
 from ..mil.metrics import Estimate, Predicted
 from ..mil.spec import TrainSpec
 from ..mil.target import Target
+from .tables import metric_name
 
 FEW_PATIENTS = 20
 """Of a class: below it, one patient more or less moves a sensitivity by five points."""
+
+MOST_WARNINGS = 5
+"""Of one kind."""
 
 MODELS = {
     "head": "head",
@@ -35,7 +41,8 @@ class TrainingRun:
         spec: how the heads were trained.
         contract: what the embeddings are, as head.json has it.
         metrics: all of metrics.json.
-        temperatures: of each fold, and of new slides last, where classes are all that is predicted.
+        temperatures: of each target with classes, what its metrics begin with, and the temperatures of each
+            fold and, last, of new slides.
         epochs: every epoch of every fold.
         graded: for each target, the out-of-fold predictions with what is true.
     """
@@ -44,7 +51,7 @@ class TrainingRun:
     spec: TrainSpec
     contract: dict[str, Any]
     metrics: dict[str, Any]
-    temperatures: tuple[float, ...]
+    temperatures: dict[str, tuple[float, ...]]
     epochs: list[Epoch]
     graded: tuple[Graded, ...]
 
@@ -57,6 +64,12 @@ class TrainingRun:
         """The metric that each target is judged by first."""
         targets = [graded.outcome.target for graded in self.graded]
         return [prefix_of(target, targets) + _main(target) for target in targets]
+
+    def prefix(self, metric: str) -> str:
+        """What the name of a metric begins with, of several targets."""
+        targets = [graded.outcome.target for graded in self.graded]
+        begins = (prefix_of(target, targets) for target in targets)
+        return max((one for one in begins if metric.startswith(one)), key=len, default="")
 
     def curves(self) -> dict[int, list[Epoch]]:
         """The epochs of each fold."""
@@ -72,13 +85,13 @@ def read_training_run(head_dir: Path) -> TrainingRun:
     """
     try:
         document = json.loads((head_dir / "head.json").read_text(encoding="utf-8"))
-        kept = document.get("calibration")
+        spec = TrainSpec.from_dict(document["train"])
         return TrainingRun(
             name=head_dir.name,
-            spec=TrainSpec.from_dict(document["train"]),
+            spec=spec,
             contract=document["contract"],
             metrics=json.loads((head_dir / "metrics.json").read_text(encoding="utf-8")),
-            temperatures=(*kept["fold_temperatures"], kept["temperature"]) if kept else (),
+            temperatures=_temperatures(read_kept(document, spec)),
             epochs=read_json_lines((head_dir / "history.jsonl").read_text(encoding="utf-8")),
             graded=tuple(read_graded(head_dir, None, target) for target in targets_of(head_dir)),
         )
@@ -86,6 +99,18 @@ def read_training_run(head_dir: Path) -> TrainingRun:
         raise StoreIncomplete(
             f"{head_dir} does not hold a whole training run ({type(error).__name__}).", "Train it again."
         ) from error
+
+
+def _temperatures(kept: Sequence[Kept]) -> dict[str, tuple[float, ...]]:
+    targets = [one.outcome.target for one in kept]
+    return {
+        prefix_of(one.outcome.target, targets): (
+            *one.calibration.fold_temperatures,
+            one.calibration.temperature,
+        )
+        for one in kept
+        if isinstance(one.calibration, Calibration)
+    }
 
 
 def best_epoch(epochs: list[Epoch]) -> int:
@@ -101,6 +126,7 @@ def warnings_of(run: TrainingRun) -> Iterator[str]:
     yield from _against_the_probe(run)
     yield from _small(run)
     yield from _unfinished(run)
+    yield from _at_the_limit(run)
     alone = len(run.graded) == 1 and run.graded[0].classes
     lacking = [fold["held_out"] for fold in run.metrics["folds"] if not all(fold["classes"].values())]
     if lacking and alone:
@@ -121,7 +147,7 @@ def _main(target: Target) -> str:
 def _against_the_probe(run: TrainingRun) -> Iterator[str]:
     for metric in run.main:
         head, probe = run.estimates("head")[metric], run.estimates("linear_probe")[metric]
-        name = metric.replace("_", " ").replace("auroc", "AUROC")
+        name = metric_name(metric, run.prefix(metric))
         numbers = f"{name} {head.value:.3f} against {probe.value:.3f}"
         if head.value <= probe.value:
             yield f"The head does not beat the linear probe on means ({numbers}): use the simpler one."
@@ -134,11 +160,28 @@ def _small(run: TrainingRun) -> Iterator[str]:
         p = graded.predicted
         if not isinstance(p, Predicted):
             continue
-        for number, name in enumerate(graded.classes):
-            pairs = zip(p.patients, p.targets.tolist(), strict=True)
-            count = len({patient for patient, target in pairs if target == number})
-            if count < FEW_PATIENTS:
-                yield f"Class {name} has few patients, {count}: its numbers are uncertain."
+        pairs = set(zip(p.targets.tolist(), p.patients, strict=True))
+        patients = [sum(t == number for t, _ in pairs) for number in range(len(graded.classes))]
+        few = {name: n for name, n in zip(graded.classes, patients, strict=True) if n < FEW_PATIENTS}
+        if len(few) > MOST_WARNINGS:
+            rarest = min(few, key=lambda name: few[name])
+            yield (
+                f"{len(few)} classes have few patients, {rarest} the fewest, {few[rarest]}: their numbers "
+                "are uncertain."
+            )
+            continue
+        for name, count in few.items():
+            yield f"Class {name} has few patients, {count}: its numbers are uncertain."
+
+
+def _at_the_limit(run: TrainingRun) -> Iterator[str]:
+    for prefix, temperatures in run.temperatures.items():
+        if not all(1.01 * COLDEST < one < HOTTEST / 1.01 for one in temperatures):
+            whose = f" of {prefix[:-1]}" if prefix else ""
+            yield (
+                f"A temperature{whose} is at its limit ({COLDEST:g} to {HOTTEST:g}): heads say little, or a "
+                "fold is too small to tell. Probabilities cannot be trusted."
+            )
 
 
 def _unfinished(run: TrainingRun) -> Iterator[str]:
@@ -147,4 +190,5 @@ def _unfinished(run: TrainingRun) -> Iterator[str]:
     last = [fold for fold, epochs in run.curves().items() if best_epoch(epochs) == run.spec.epochs - 1]
     if last:
         heads = ", ".join(str(fold + 1) for fold in last)
-        yield f"Heads {heads} were still getting better in the last epoch: try more --epochs."
+        which = f"Heads {heads} were" if len(last) > 1 else f"Head {heads} was"
+        yield f"{which} still getting better in the last epoch: try more --epochs."

@@ -93,6 +93,7 @@ def test_grades_of_patients_are_held_against_what_their_slides_share(cli: Cli, t
     told = json.loads(cli(*asked, "--by", "site", "--min-group", "2", "--json").out)
     assert (told["slides"], told["patients"], told["seen"]) == (12, 12, 0)
     assert told["metrics"]["auroc"]["value"] == pytest.approx(35 / 36)
+    assert cli(*asked).out.startswith("12 patients; classes low, high")
     assert [(g["value"], g["patients"]) for g in told["groups"]["site"]["groups"]] == [
         ("(none)", 6),
         ("A", 6),
@@ -114,3 +115,33 @@ def test_grades_by_heads_that_knew_the_slides_are_said_to_say_little(cli: Cli, t
     assert told in ended.err
     assert told in (tables / "out/report.html").read_text()
     assert json.loads(cli(*asked, "--json").out)["seen"] == 20
+
+
+def test_a_place_that_cannot_be_written_is_named(cli: Cli, tables: Path) -> None:
+    asked = ("evaluate", tables / "p.csv", "--labels", tables / "labels.csv", "--resamples", "2")
+    for out in (tables / "q.csv", tables / "q.csv" / "below"):
+        ended = cli(*asked, "-o", out)
+        assert (ended.code, f"{out} cannot be used" in ended.err) == (2, True)
+    ended = cli("train", tables, "--labels", tables / "labels.csv", "-o", tables / "q.csv" / "head")
+    assert (ended.code, "is no folder to write into" in ended.err) == (2, True)
+    ended = cli("evaluate", tables / "none.csv")
+    assert (ended.code, "there is no such file" in ended.err) == (2, True)
+
+
+def test_a_cohort_without_a_class_is_judged_by_the_rest(cli: Cli, tables: Path) -> None:
+    arguments = ("evaluate", tables / "p.csv", "--labels", tables / "labels.csv", "-o", tables / "out")
+    assert cli(*arguments, "--resamples", "2").code == 0
+    assert (tables / "out/roc.svg").exists()
+    lines = (tables / "labels.csv").read_text().splitlines()
+    high = [line for line in lines[1:] if ",high," in line]
+    (tables / "labels.csv").write_text("\n".join([lines[0], *high]) + "\n")
+    ended = cli(*arguments, "--resamples", "20", "--by", "site", "--min-group", "5")
+    assert ended.code == 0, ended.err
+    assert "No slide has the label low" in ended.err
+    assert "of which high is the positive one" in ended.out
+    told = json.loads((tables / "out/evaluation.json").read_text())
+    assert "auroc" not in told["metrics"]
+    found = [line.split(",")[1] for line in (tables / "p.csv").read_text().splitlines()[1:59]]
+    right = [given == "high" for given, line in zip(found, lines[1:], strict=True) if ",high," in line]
+    assert told["metrics"]["balanced_accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert not (tables / "out/roc.svg").exists()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slidestream.errors import UsageError
-from slidestream.mil.answers import cells_of, columns_of, outcome_in, read_answers
+from slidestream.mil.answers import cells_of, columns_of, outcome_in, read_answers, require_apart
 from slidestream.mil.graded import read_graded, targets_of
 from slidestream.mil.judged import Survived
 from slidestream.mil.outcomes import Outcome
@@ -65,13 +66,13 @@ def test_what_is_written_is_read_again(outcome: Outcome, answer: list[float], se
         (3, {"s_12": "-0.1"}, "not between 0 and 1"),
         (3, {"s_12": "late"}, "no number: 'late'"),
         (1, {"predicted": "inf"}, "not finite"),
-        (0, {"p_2": "0.5"}, "do not sum to 1"),
+        (0, {"p_2": "0.5"}, "do not sum to 1: a"),
     ],
 )
 def test_answers_that_are_none_are_refused(number: int, change: dict[str, str], said: str) -> None:
     outcome = OUTCOMES[number]
     cells = map(str, cells_of(outcome, np.array(ANSWERS[number])))
-    row = dict(zip(columns_of(outcome), cells, strict=True)) | change
+    row = dict(zip(columns_of(outcome), cells, strict=True)) | change | {"slide": "a"}
     with pytest.raises(UsageError, match=said):
         read_answers([row], outcome, "")
 
@@ -101,3 +102,31 @@ def test_slides_without_a_known_truth_are_counted_not_judged(tmp_path: Path) -> 
     write_table(tmp_path / "labels.csv", ["slide", "patient", "months", "dead"], [["a", "p", "", ""]])
     with pytest.raises(UsageError, match="Nothing is known of months"):
         read_graded(tmp_path / "p.csv", tmp_path / "labels.csv", Target("months", "hazard", ("dead",)))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_columns_of_the_truth_are_not_taken_for_answers(outcome: Outcome) -> None:
+    """A stage in a column p_stage, a time in s_months: they stand in one table with what was predicted."""
+    name = (
+        outcome.target.name if outcome.target.task == "labels" else "s_months" if outcome.times else "p_stage"
+    )
+    target = replace(outcome.target, name=name)
+    renamed = replace(outcome, target=target)
+    assert outcome_in(target, [*target.columns, *columns_of(renamed)]) == (renamed, "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "column"),
+    [
+        (["predicted:regression"], "predicted"),
+        (["risk:cox:e"], "risk"),
+        (["a", "a.predicted"], "a.predicted"),
+        (["er+p_er:labels"], "p_er"),
+    ],
+)
+def test_a_column_that_predictions_would_have_too_is_refused(asked: list[str], column: str) -> None:
+    targets = [Target.parse(text) for text in asked]
+    outcomes = [Outcome(t, t.more if t.task == "labels" else ("x", "y")) for t in targets]
+    with pytest.raises(UsageError, match=f"column {column} would have the name"):
+        require_apart(outcomes)
+    require_apart(OUTCOMES)

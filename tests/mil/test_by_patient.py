@@ -56,7 +56,7 @@ def test_of_a_head_of_patients_what_training_said(
     with open(heads / "patient/predictions.csv", newline="") as file:
         written = {row["patient"]: row for row in csv.DictReader(file)}
     for p in predict_patients(heads / "patient", cohort[0], patients):
-        assert "|".join(p.slides) == written[p.patient]["slide"]
+        assert "|".join(p.slides) == written[p.patient]["slides"]
         assert p.probabilities[1] == pytest.approx(float(written[p.patient]["p_tumour"]), abs=1e-7)
         assert p.folds == (int(written[p.patient]["fold"]),)
         assert not p.seen

@@ -6,18 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from slidestream.errors import UsageError
 from slidestream.mil.evaluation import (
     EvaluationSpec,
+    Group,
     compare,
     decision_curve,
     evaluate_graded,
     gaps,
     groups_of,
+    lacking,
 )
 from slidestream.mil.graded import Graded, read_graded
+from slidestream.mil.metrics import Estimate
+from slidestream.mil.target import Target
 from slidestream.table import write_table
 
 SPEC = EvaluationSpec(resamples=200, min_group=5)
@@ -144,12 +148,12 @@ def test_net_benefit_by_hand(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (("label", "middle"), "is none of low, high"),
-        (("p_high", "0.9"), "do not sum to 1"),
+        (("p_high", "0.9"), "do not sum to 1: a"),
         (("p_high", "nan"), "do not sum to 1"),
         (("p_high", "much"), "no number"),
         (("predicted", "neither"), "neither the likeliest class"),
-        (("slide", "b"), "slide b twice"),
-        (("slide", ""), "a line without a slide"),
+        (("slide", "b"), "line 3 holds slide b again"),
+        (("slide", ""), "line 2 holds no slide"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -176,8 +180,54 @@ def test_median_grades_are_recognised(tmp_path: Path) -> None:
     assert read_graded(tmp_path).predicted.ordered
 
 
-def test_a_class_without_slides_is_refused(tmp_path: Path) -> None:
+def test_a_class_without_slides_costs_only_the_metrics_that_need_it(tmp_path: Path) -> None:
+    """A cohort from elsewhere lacks grade 3; the rest is as scikit-learn has it."""
+    random = np.random.default_rng(0)
+    truth, p = random.integers(1, 3, 60), random.dirichlet(np.ones(3), 60)
+    path = write_predictions(tmp_path / "p.csv", [f"s{i}" for i in range(60)], p, ["1", "2", "3"])
+    rows = [[f"s{i}", f"p{i}", str(t), "AB"[i % 2] if i else "C"] for i, t in enumerate(truth)]
+    write_table(tmp_path / "labels.csv", ["slide", "patient", "label", "site"], rows)
+    graded = read_graded(path, tmp_path / "labels.csv")
+    found, given = evaluate_graded(graded, SPEC), p.argmax(1) + 1
+    assert lacking(graded) == "No slide has the label 3: there is no AUROC, among others."
+    assert set(found) == {"balanced_accuracy", "f1", "quadratic_kappa", "brier", "calibration_error"}
+    recalls = [(given[truth == grade] == grade).mean() for grade in (1, 2)]
+    assert found["balanced_accuracy"].value == pytest.approx(np.mean(recalls))
+    assert found["quadratic_kappa"].value == pytest.approx(
+        cohen_kappa_score(truth, given, weights="quadratic")
+    )
+    assert found["quadratic_kappa"].resamples == 200
+    *sites, alone = groups_of(graded, "site", SPEC)
+    assert [len(group.estimates) for group in sites] == [5, 5]
+    assert alone.estimates == {}
+    assert set(gaps([*sites, alone])) == set(found)
+    other = write_predictions(tmp_path / "q.csv", list(graded.slides), np.eye(3)[[0] * 60], ["1", "2", "3"])
+    less = compare(graded, read_graded(other, tmp_path / "labels.csv"), SPEC)
+    assert set(less) == set(found)
+    assert less["balanced_accuracy"].value == pytest.approx(np.mean(recalls) - 0.5)
+
+
+def test_of_a_single_class_there_is_no_agreement_beyond_chance(tmp_path: Path) -> None:
     columns = ["slide", "patient", "label", "predicted", "p_low", "p_high"]
-    write_table(tmp_path / "predictions.csv", columns, [["a", "1", "low", "low", 0.7, 0.3]])
-    with pytest.raises(UsageError, match="No slide has the label high"):
-        evaluate_graded(read_graded(tmp_path), SPEC)
+    rows = [["a", "1", "low", "low", 0.7, 0.3], ["b", "2", "low", "high", 0.4, 0.6]]
+    write_table(tmp_path / "predictions.csv", columns, rows)
+    found = evaluate_graded(read_graded(tmp_path), SPEC)
+    assert set(found) == {"balanced_accuracy", "f1", "brier", "calibration_error"}
+    assert found["balanced_accuracy"].value == 0.5
+
+
+def test_labels_that_are_never_there_cannot_be_judged(tmp_path: Path) -> None:
+    rows = [["a", "1", "0", 0.7], ["b", "2", "0", 0.2]]
+    write_table(tmp_path / "predictions.csv", ["slide", "patient", "er", "p_er"], rows)
+    with pytest.raises(UsageError, match="Every known value of er is the same"):
+        evaluate_graded(read_graded(tmp_path, None, Target.parse("er:labels")), SPEC)
+
+
+def test_means_over_other_classes_make_no_gap() -> None:
+    def group(**values: float) -> Group:
+        return Group("", 9, 9, {name: Estimate(value, None, None, 0) for name, value in values.items()})
+
+    whole = [group(auroc=0.9, f1=0.5, brier=0.2), group(auroc=0.7, f1=0.4, brier=0.1)]
+    found = gaps([*whole, group(f1=0.9, brier=0.5)])
+    assert found == {"auroc": pytest.approx(0.2), "f1": pytest.approx(0.1), "brier": pytest.approx(0.4)}
+    assert gaps([group(f1=0.9), group(f1=0.5)]) == {"f1": pytest.approx(0.4)}

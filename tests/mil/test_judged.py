@@ -31,7 +31,9 @@ def test_metrics_of_a_number_are_those_of_scikit_learn() -> None:
         "pearson": pytest.approx(pearsonr(truth, answers).statistic),
     }
     assert Measured(PATIENTS, truth, np.full(90, 60.0)).metrics()["pearson"] == 0
-    assert not Measured(PATIENTS, np.full(90, 60.0), answers).complete
+    alike = Measured(PATIENTS, np.full(90, 60.0), answers)
+    assert alike.kinds == 1
+    assert [name for name, value in alike.metrics().items() if not np.isnan(value)] == ["mae"]
 
 
 def labelled(seed: int = 0) -> Labelled:
@@ -66,7 +68,8 @@ def test_a_label_that_is_never_there_has_no_metrics_and_spoils_no_others() -> No
     )
     assert found["auroc_er"].resamples == 50
     judged.truth[:] = 0
-    assert not judged.complete
+    assert judged.kinds == 1
+    assert evaluate(judged, resamples=5, seed=0) == {}
 
 
 def test_a_rare_label_has_an_interval_from_the_resamples_that_hold_it() -> None:
@@ -109,9 +112,16 @@ def test_survival_is_judged_by_its_order_and_by_its_curves() -> None:
 def test_without_an_order_in_time_there_is_nothing_to_judge() -> None:
     judged = survived(n=4)
     nobody = Survived(judged.patients, judged.times, np.zeros(4, bool), judged.survival, judged.at)
-    assert not nobody.complete
+    assert nobody.kinds == 1
+    assert np.isnan(nobody.metrics()["c_index"])
+    assert np.isnan(nobody.metrics()["c_index_uno"])
+    assert nobody.metrics()["brier_at_0.2"] == pytest.approx(
+        ((1 - nobody.survival[nobody.times > 0.2, 1]) ** 2 * (4 / (nobody.times > 0.2).sum())).mean()
+        * (nobody.times > 0.2).mean(),
+        rel=1e-9,
+    )
     last = judged.times == judged.times.max()
-    assert not Survived(judged.patients, judged.times, last, judged.survival, judged.at).complete
+    assert Survived(judged.patients, judged.times, last, judged.survival, judged.at).kinds == 1
 
 
 def test_the_interval_of_concordance_covers_the_truth() -> None:

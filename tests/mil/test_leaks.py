@@ -64,3 +64,12 @@ def test_the_same_patient_other_tissue_and_other_counts_pass(
     patient: str, noise: float, rows: int, plant: Callable[..., Cohort], tmp_path: Path
 ) -> None:
     assert train(*plant(patient, noise, rows), tmp_path / "head", SPEC).metrics["slides"] == 25
+
+
+def test_a_slide_of_broken_embeddings_stops_before_it_spoils_all(
+    own_cohort: Cohort, write_store: Callable[..., Path], planted: tuple, tmp_path: Path
+) -> None:
+    """As after an overflow in float16: one slide of 24 would turn the others into noise, unseen."""
+    write_store(own_cohort[0], "s04", planted[0]["s04"] * np.float32(1e4), bad=(3,))
+    with pytest.raises(UsageError, match=r"embeddings of slide s04 are \d+ times as large"):
+        train(*own_cohort, tmp_path / "head", SPEC)

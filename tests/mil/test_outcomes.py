@@ -9,7 +9,7 @@ import pytest
 
 from slidestream.errors import UsageError
 from slidestream.mil.labels import Entry, Labels, read_targets
-from slidestream.mil.outcomes import Known, Outcome, known_of, require_taught, strata
+from slidestream.mil.outcomes import Known, Outcome, known_of, require_taught, strata, time_name
 from slidestream.mil.target import Target, require_distinct
 
 TARGETS = tuple(map(Target.parse, ["grade:link", "age:regression", "ihc:labels:er+pr", "time:cox:dead"]))
@@ -40,6 +40,7 @@ def read(folder: Path, text: str, targets: tuple[Target, ...] = TARGETS) -> Labe
 def test_targets_are_asked_for_in_one_word(text: str, target: Target) -> None:
     assert Target.parse(text) == target
     assert Target.from_dict(target.to_dict()) == target
+    assert Target.parse(target.text) == target
 
 
 @pytest.mark.parametrize(
@@ -138,11 +139,45 @@ def test_folds_are_balanced_by_the_first_classes_or_the_first_target(tmp_path: P
     assert [e.values for e in strata(labels, known, 2).entries] == [e.values for e in labels.entries]
     grade, age, ihc, time = known
     assert [e.label for e in strata(labels, (age, ihc, time, grade), 2).entries][2] == "10"
-    assert [e.label for e in strata(labels, (time, age), 2).entries] == ["seen", "not seen", *["seen"] * 3]
     assert [e.label for e in strata(labels, (age, time), 2).entries] == [
-        *("part 2", "part 1", "part 2", "part 1", "part 1")
+        f"age part {part}" for part in (2, 1, 2, 1, 1)
     ]
-    assert [e.label for e in strata(labels, (ihc,), 2).entries] == ["yes", "no", "yes", "yes", "yes"]
+    assert [e.label for e in strata(labels, (ihc,), 2).entries] == [
+        f"er {word}" for word in ("yes", "no", "yes", "yes", "yes")
+    ]
+
+
+def test_survival_is_balanced_by_events_or_by_times_where_hardly_any_is_censored() -> None:
+    def found(events: list[int]) -> list[str]:
+        rows = [Entry(f"s{i:02}", f"p{i:02}", "", (str(i), str(e))) for i, e in enumerate(events)]
+        labels = Labels.of(rows)
+        return [e.label for e in strata(labels, known_of(labels, (TARGETS[3],)), 2).entries]
+
+    assert found([1] * 6 + [0] * 4) == ["dead seen"] * 6 + ["dead not seen"] * 4
+    for events in ([1] * 10, [0] + [1] * 9):
+        assert found(events) == ["time part 1"] * 5 + ["time part 2"] * 5
+
+
+@pytest.mark.parametrize("first", [0.0, 1.6e9, 1e28])
+def test_times_of_survival_stay_apart_however_late_they_begin(first: float) -> None:
+    """Of eight events 1 to 8 units apart, the eighths, to a thousandth of their range."""
+    unit = max(1.0, first * 1e-9)
+    cells = [(repr(first + unit * k), "1") for k in range(1, 9)]
+    (known,) = known_of(Labels.of(Entry(f"s{i}", f"p{i}", "", c) for i, c in enumerate(cells)), TARGETS[3:])
+    exact = np.quantile([float(time) for time, _ in cells], np.arange(1, 8) / 8)
+    np.testing.assert_allclose(known.outcome.times, exact, rtol=0, atol=7e-3 * unit)
+    assert [float(time_name(time)) for time in known.outcome.times] == pytest.approx(
+        known.outcome.times, rel=1e-14
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "cell"), [("y:regression", "1e31"), ("y:regression", "-1e200"), ("y:cox:e", "1e31")]
+)
+def test_numbers_whose_squares_overflow_are_refused(asked: str, cell: str) -> None:
+    labels = Labels.of(Entry(f"s{i}", f"p{i}", "", (y, "1")) for i, y in enumerate(["2", "3", cell]))
+    with pytest.raises(UsageError, match="of slide s2 is no"):
+        known_of(labels, (Target.parse(asked),))
 
 
 def test_numbers_that_repeat_are_still_cut_into_even_parts() -> None:

@@ -13,13 +13,14 @@ from slidestream.errors import UsageError
 from slidestream.mil.alibi import cells_of
 from slidestream.mil.artifact import load_head
 from slidestream.mil.bags import Bags
+from slidestream.mil.graded import read_graded
 from slidestream.mil.labels import Entry, Labels
 from slidestream.mil.patients import APART, one_bag, pool_patients
 from slidestream.mil.predict import predict_run
 from slidestream.mil.spec import TrainSpec
 from slidestream.mil.train import train
 
-SPEC = TrainSpec(folds=3, epochs=40, bootstrap=20, bag="patient", lr=1e-2)
+SPEC = TrainSpec(folds=3, epochs=20, bootstrap=20, bag="patient", lr=1e-2)
 
 
 def test_patients_are_named_by_their_slides() -> None:
@@ -73,11 +74,15 @@ def test_a_head_of_patients_says_one_thing_of_each(cohort: tuple[Path, Path], tm
     with open(tmp_path / "head" / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12
-    assert sorted(slide for row in rows for slide in row["slide"].split("|")) == [
+    assert sorted(slide for row in rows for slide in row["slides"].split("|")) == [
         f"s{number:02}" for number in range(24)
     ]
-    fold = {slide: int(row["fold"]) for row in rows for slide in row["slide"].split("|")}
+    fold = {slide: int(row["fold"]) for row in rows for slide in row["slides"].split("|")}
     assert load_head(tmp_path / "head").folds_of_slide == {slide: (k,) for slide, k in fold.items()}
     assert "patient 0" not in json.dumps(json.loads((tmp_path / "head" / "head.json").read_text()))
     for prediction in predict_run(tmp_path / "head", cohort[0], out_of_fold=True):
         assert prediction.folds == (fold[prediction.slide],)
+    own, other = read_graded(tmp_path / "head"), read_graded(tmp_path / "head", cohort[1])
+    assert own.slides == other.slides == tuple(sorted(f"patient {n}" for n in range(12)))
+    assert own.predicted.known.tolist() == other.predicted.known.tolist()
+    assert [row["site"] for row in other.facts] == ["x"] * 12

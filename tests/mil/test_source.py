@@ -40,12 +40,33 @@ def test_a_folder_with_stores_is_a_run_folder(cohort: tuple[Path, Path]) -> None
 
 
 @pytest.mark.parametrize(
-    "arrays", [{"Y": np.ones((3, 2))}, {"X": np.ones(3)}, {"X": np.ones((3, 2), int)}, {"X": np.array([{}])}]
+    "arrays",
+    [
+        {"Y": np.ones((3, 2))},
+        {"X": np.ones(3)},
+        {"X": np.ones((3, 2), int)},
+        {"X": np.array([{}])},
+        {"X": np.ones((3, 2)), "coords": np.ones(3)},
+        {"X": np.ones((3, 2)), "coords": np.ones((2, 2))},
+        {"X": np.ones((3, 2)), "coords": np.full((3, 2), np.nan)},
+        {"X": np.ones((3, 2)), "coords": np.full((3, 2), 1e12)},
+        {"X": np.ones((3, 2)), "bag": np.array(["a", "a", "b"])},
+        {"X": np.ones((3, 2)), "bag": np.array([1.2, 1.2, 1.5])},
+    ],
 )
 def test_arrays_that_make_no_bag_are_refused(arrays: dict, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(UsageError, match=r"a\.npz"):
+    with pytest.raises(UsageError, match=r"a\.npz") as refused:
         bag_source(tmp_path).load("a")
+    assert "features (N, D)" in refused.value.fix
+
+
+def test_two_files_may_not_hold_one_bag(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=np.ones((3, 2)), bag=np.array([1.0, 1.0, 2.0]))
+    assert bag_source(tmp_path).slides == ["a-1", "a-2"]
+    np.savez(tmp_path / "a-1.npz", X=np.ones((3, 2)))
+    with pytest.raises(UsageError, match="both hold bag a-1"):
+        bag_source(tmp_path).slides  # noqa: B018 - reading the property opens the files
 
 
 def test_broken_files_and_broken_numbers_are_refused(tmp_path: Path) -> None:

@@ -57,6 +57,18 @@ def test_concordance_by_hand() -> None:
     assert np.isnan(concordance(times[3:], events[3:], np.ones(1)))
 
 
+@pytest.mark.parametrize("digits", [4, 1])
+def test_concordance_of_many_slides_is_that_of_every_pair(digits: int) -> None:
+    """More slides than are compared at once; rounded, many share a time or a risk."""
+    random = np.random.default_rng(digits)
+    times, risk = random.exponential(3, 2500).round(digits), random.normal(size=2500).round(digits)
+    events = random.random(2500) < 0.6
+    died, lost = events[:, None], ~events
+    later = died & ((times[:, None] < times) | ((times[:, None] == times) & lost))
+    right = (later & (risk[:, None] > risk)).sum() + (later & (risk[:, None] == risk)).sum() / 2
+    assert concordance(times, events, risk) == pytest.approx(right / later.sum(), rel=1e-12)
+
+
 def test_uno_is_not_swayed_by_who_is_censored() -> None:
     """Two kinds of slides whose order is clear at first and by chance later; late ones are often censored.
     Harrell's share sees the early pairs too often, Uno's is that without censoring."""

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
+from slidestream.cli.rows import brief
 from slidestream.features.layout import store_path
 from slidestream.features.store import open_store
 from slidestream.mil.artifact import load_head
@@ -120,6 +121,30 @@ def test_predictions_of_a_loaded_head_are_those_of_training(
         assert low < float(own["age.predicted"]) < high
         assert own["grade.predicted"] in own["grade.set"].split("|")
     assert "unknown" in found
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_too_few_slides_cannot_promise_is_said(cohort: Path, cli: Cli) -> None:
+    asked = ("predict", cohort / "run", "--head", cohort / "head", "--error-rate", "0.001")
+    ended = cli(*asked, "--json")
+    rows = read(cohort / "head/predictions.csv")
+    for known in {sum(bool(row[name]) for row in rows) for name in ("age", "grade")}:
+        said = f"{known} slides out of fold are too few to promise an error rate of 0.001"
+        assert ended.err.count(said) == 1
+    assert "Infinity" not in ended.out
+    for row in json.loads(ended.out)["predictions"]:
+        assert (row["age.low"], row["age.high"], row["grade.abstain"]) == (None, None, "yes")
+    shown = brief(list(json.loads(ended.out)["predictions"][0]))
+    assert {"slide", "grade.predicted", "grade.set", "age.low", "time.risk", "familiarity"} < set(shown)
+    assert not [name for name in shown if ".sd" in name or ".p_" in name or ".s_" in name]
+    assert brief(["slide", "predicted", "p_a", "sd_a", "p_b", "sd_b"]) == ["slide", "predicted", "p_a", "p_b"]
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("option", [("--set-score", "aps"), ("--per-class",), ("--largest-set", "2")])
+def test_options_of_sets_need_an_error_rate(cohort: Path, cli: Cli, option: tuple[str, ...]) -> None:
+    ended = cli("predict", cohort / "run", "--head", cohort / "head", *option)
+    assert (ended.code, "Add --error-rate" in ended.err) == (2, True)
 
 
 def test_every_target_is_evaluated_with_its_figures(
@@ -267,5 +292,5 @@ def test_patients_are_predicted_as_one_bag(cohort: Path, cli: Cli, tmp_path: Pat
     )
     assert ended.code == 0, ended.err
     for row in read(tmp_path / "p.csv"):
-        assert row["slides"] == written[row["patient"]]["slide"]
+        assert row["slides"] == written[row["patient"]]["slides"]
         assert float(row["risk"]) == pytest.approx(float(written[row["patient"]]["risk"]), rel=1e-5)

@@ -29,7 +29,7 @@ SPEC = TrainSpec(folds=3, epochs=40, bootstrap=50)
 def test_learns_the_benchmarks_of_the_literature(name: str, least: float, benchmark_bags: Callable) -> None:
     """Chance is 0.5; the linear probe reaches about 0.85 on both."""
     labels, bags = benchmark_bags(name)
-    spec = TrainSpec(bootstrap=20, epochs=40)
+    spec = TrainSpec(bootstrap=20, epochs=40, folds=3)
     result = cross_validate(plan_folds(labels, spec), bags.__getitem__, spec)
     assert result.metrics["head"]["auroc"].value > least
     assert result.metrics["linear_probe"]["auroc"].value > least
@@ -44,7 +44,7 @@ def test_shuffled_labels_teach_nothing(benchmark_bags: Callable) -> None:
     values = []
     for seed in range(3):
         shuffled = dict(zip(slides, np.random.default_rng(seed).permutation(slides), strict=True))
-        spec = TrainSpec(bootstrap=1, epochs=10, seed=seed)
+        spec = TrainSpec(bootstrap=1, epochs=10, seed=seed, folds=3)
         result = cross_validate(plan_folds(labels, spec), lambda s, m=shuffled: bags[m[s]], spec)
         values.append(result.metrics["head"]["auroc"].value)
     assert 0.3 < np.mean(values) < 0.7

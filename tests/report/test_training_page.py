@@ -60,6 +60,9 @@ def test_the_page_has_the_numbers_of_the_files_and_needs_no_other(head: Path) ->
     assert page.count("<svg") == 6
     assert all(f">head {number}<" in page for number in (1, 2, 3, 4))
     assert "<td>split.keep_together</td><td>site</td>" in page
+    assert "<td>covariates</td><td>none</td>" in page
+    assert "<td>mixup</td><td>no</td>" in page
+    assert "(positive: malignant)" in page
     assert "<td>left out, without label</td><td>1: unlabelled</td>" in page
     # Self-contained: nothing is loaded, nothing runs, and no name is taken for markup.
     assert not re.search(r"<script|<link|<img|src=|@import", page)
@@ -92,7 +95,7 @@ def test_the_epoch_kept_is_the_first_of_the_least_loss(run: TrainingRun) -> None
     assert best_epoch(epochs) == 2
     last = [{"fold": 1.0, "epoch": float(e), "validation_loss": 1.0 - e / 10} for e in range(run.spec.epochs)]
     told = "\n".join(warnings_of(replace(run, epochs=epochs + last)))
-    assert "Heads 2 were still getting better" in told
+    assert "Head 2 was still getting better" in told
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, head: Path) -> None:
