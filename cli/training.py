@@ -282,12 +282,30 @@ def _tell(report: TrainReport, spec: TrainSpec, json: bool) -> None:
     show_table(
         f"out of fold, {report.metrics['slides']} slides of {report.metrics['patients']} patients",
         ("metric", spec.head, "linear probe on mean (baseline)"),
-        [
-            (name.replace("_", " "), _estimate(value), _estimate(report.metrics["linear_probe"].get(name)))
-            for name, value in report.metrics["head"].items()
-        ],
+        _rows(report, spec),
     )
     say(f"{out}: report.html, metrics.json, predictions.csv, history.jsonl and a set of weights per fold.")
+
+
+def _rows(report: TrainReport, spec: TrainSpec) -> list[tuple[str, str, str]]:
+    """Every metric, of the heads and of the probe."""
+    from ..mil.answers import prefix_of
+    from ..mil.metrics import Estimate
+    from ..report.tables import estimate_text, metric_name
+
+    def text(model: str, name: str) -> str:
+        value = report.metrics[model].get(name)
+        return estimate_text(Estimate.from_dict(value)) if value else ""
+
+    prefixes = [prefix_of(outcome.target, spec.asked) for outcome in report.outcomes]
+    return [
+        (
+            metric_name(name, next((p for p in prefixes if name.startswith(p)), "")),
+            text("head", name),
+            text("linear_probe", name),
+        )
+        for name in report.metrics["head"]
+    ]
 
 
 @contextmanager
@@ -308,11 +326,3 @@ def _told(tensorboard: Path | None) -> Iterator[Progress]:
                 one(report)
 
         yield tell
-
-
-def _estimate(value: dict[str, Any] | None) -> str:
-    if value is None:
-        return ""
-    low, high = value.get("low"), value.get("high")
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    return f"{value['value']:.3f}{interval}"

@@ -75,6 +75,7 @@ def test_a_number_with_an_exponent_in_a_file(cli: Cli, bags: Path, tmp_path: Pat
         (("--set", "learning_rate=1"), "has no setting 'learning_rate'"),
         (("--set", "epoch=1"), "Did you mean 'epochs'?"),
         (("--set", "lr"), "--set lr has no value"),
+        (("--set", "lr=["), "--set lr=[ is not valid YAML"),
         (("--set", "lr=fast"), "'fast' is not of type float"),
         (("--device", "gpu0"), "Nothing can be computed on gpu0 here"),
         (("--device", "cuda:0,cuda:1"), "more than one device"),
