@@ -77,6 +77,9 @@ def test_a_reader_is_warned(run: TrainingRun) -> None:
     found = "\n".join(warnings_of(run))
     assert "Class malignant has few patients, 6" in found
     assert "Slides left out: 1" in found
+    assert "--validation 0 --epochs 30 may be better" in found
+    whole = "\n".join(warnings_of(replace(run, spec=replace(run.spec, validation=0.0))))
+    assert "--validation 0" not in whole
     worse = run.metrics["linear_probe"] | {"auroc": run.metrics["head"]["auroc"] | {"value": 1.0}}
     against = "\n".join(warnings_of(replace(run, metrics=run.metrics | {"linear_probe": worse})))
     assert "does not beat the linear probe" in against
