@@ -104,12 +104,24 @@ class _MeanColour(torch.nn.Module):
         return pixels.float().mean(dim=(2, 3))
 
 
-@pytest.fixture
-def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of an encoder whose embedding is a patch's mean colour: quick, and known by hand."""
+def register_mean(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an encoder whose embedding is a patch's mean colour, known until the patches are undone."""
     card = EncoderCard("mean", "test", "1", "", "none", False, dim=3, input_px=64, patch_px=64)
     monkeypatch.setitem(BUILDERS, "mean", lambda: Encoder(card, _MeanColour()))
     return "mean"
+
+
+@pytest.fixture
+def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an encoder whose embedding is a patch's mean colour: quick, and known by hand."""
+    return register_mean(monkeypatch)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs are opened and read here. Processes of their own, each a second to start, have their own tests."""
+    for module in ("apart", "readers"):
+        monkeypatch.setattr(f"slidestream.cohort.{module}.may_have_children", lambda: False)
 
 
 @dataclass(frozen=True)
@@ -126,11 +138,17 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """`cli("run", folder, "-o", run)` runs the command line in this process."""
 
     def call(*arguments: object) -> Ended:
-        monkeypatch.setattr("sys.argv", ["slidestream", *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
+        code = call_main(monkeypatch, *arguments)
         captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+        return Ended(code, captured.out, captured.err)
 
     return call
+
+
+def call_main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr("sys.argv", ["slidestream", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
