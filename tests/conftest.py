@@ -14,6 +14,7 @@ import tifffile
 import torch
 from hypothesis import settings
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from slidestream.cli.app import main
 from slidestream.features.card import EncoderCard
@@ -25,6 +26,12 @@ DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", ROOT / "../shared/data")).re
 # No test times anything: machines are shared, and the first example of a property pays for imports.
 settings.register_profile("slidestream", deadline=None)
 settings.load_profile("slidestream")
+
+# What is computed here is small: threads would cost more than they give, and spin where the machine is busy.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # for what is loaded from now on, and for processes that tests start
+torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")
 
 # Whoever started the tests in the background may have told them to ignore Ctrl-C, which some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -119,7 +126,7 @@ def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inputs are opened and read here. Processes of their own, each a second to start, have their own tests."""
+    """Inputs are opened and read here: processes for it take a second to start, and have their own tests."""
     for module in ("apart", "readers"):
         monkeypatch.setattr(f"slidestream.cohort.{module}.may_have_children", lambda: False)
 
