@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +36,37 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # for what is loaded from now on, and for processes that tests start
 torch.set_num_threads(1)
 threadpool_limits(1, user_api="blas")
+
+
+def _sync(handle: int) -> None:
+    """In the place of `os.fsync`: the file must be open, but nobody waits for the disk."""
+    os.fstat(handle)
+
+
+class _Unsynced(sqlite3.Connection):
+    """Commits that do not wait for the disk either."""
+
+    def execute(self, *given: Any) -> sqlite3.Cursor:
+        if not self.__dict__.setdefault("asked", False):
+            self.asked = True
+            super().execute("PRAGMA synchronous = OFF")
+        return super().execute(*given)
+
+
+# What is written outlives the process that wrote it; the rest only a power cut would show. Processes that
+# tests start wait for the disk as always.
+os.fsync = _sync
+sqlite3.connect = functools.partial(sqlite3.connect, factory=_Unsynced)
+
+# What has been imported stays to the end, a million objects: looking for garbage among them takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, of what is made from here on."""
+    gc.freeze()
+    gc.enable()
+
 
 # Whoever started the tests in the background may have told them to ignore Ctrl-C, which some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
