@@ -72,6 +72,7 @@ def test_slides_are_looked_at_before_any_run(cli: Cli, slides: Path, tmp_path: P
     assert len(green(tmp_path / "out/a.png")) > 50
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_correction_comes_back_and_wins(cli: Cli, slides: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -86,6 +87,7 @@ def test_a_correction_comes_back_and_wins(cli: Cli, slides: Path, tmp_path: Path
     assert told["slides"][0]["tissue_mm2"] == pytest.approx(0.4**2, rel=0.05)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_regions_that_fit_no_slide_are_refused(cli: Cli, slides: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -105,6 +107,7 @@ def test_regions_that_fit_no_slide_are_refused(cli: Cli, slides: Path, tmp_path:
     assert "BAD_ANNOTATION" in ended.out
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_segmenter_is_chosen_by_name(cli: Cli, slides: Path, tmp_path: Path) -> None:
     assert cli("tissue", slides / "a.tiff", "-o", tmp_path / "out", "--segmenter", "hsv").code == 0
     ended = cli("tissue", slides / "a.tiff", "-o", tmp_path / "out", "--segmenter", "dark")
@@ -113,7 +116,7 @@ def test_a_segmenter_is_chosen_by_name(cli: Cli, slides: Path, tmp_path: Path) -
     assert (ended.code, "auto, otsu" in ended.err) == (2, True)
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_a_run_folder_shows_its_patches(cli: Cli, slides: Path, tmp_path: Path) -> None:
     (slides / "no-mpp.tiff").unlink()
     assert cli("run", slides, "-o", tmp_path / "run", "--encoder", "mean").code == 0

@@ -139,7 +139,7 @@ def test_patches_follow_what_a_person_drew_and_a_change_makes_stale(
     assert len(corners_of(tmp_path / "run")) > 150
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_a_slide_of_which_nothing_is_left_has_no_tissue(
     cli: Cli, tmp_path: Path, write_slide: Callable[..., Path]
 ) -> None:
