@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from slidestream.cohort import cluster
 from slidestream.features.layout import list_stores
 from slidestream.features.writer import StoreWriter
 
@@ -135,8 +136,15 @@ def test_plan_does_nothing(cli: Cli, slides: Path, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named_with_their_fix(
-    cli: Cli, slides: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+    cli: Cli,
+    slides: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
 ) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
     ended = cli("run", slides, "-o", tmp_path / "run", *arguments)
     assert ended.code == code
     assert message in " ".join(ended.err.split())

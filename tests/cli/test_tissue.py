@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,20 @@ SIDE = 1600
 DISC_MM2 = np.pi * (0.4 * SIDE * 0.5 / 1000) ** 2
 
 
-@pytest.fixture
-def slides(tmp_path: Path, write_slide: Draw, tissue_pixels: Draw) -> Path:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, write_slide: Draw, tissue_pixels: Draw) -> Path:
     """Two slides of 0.8 mm with a disc of tissue each, and one without mpp."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("drawn")
     write_slide(folder / "a.tiff", tissue_pixels(SIDE, 1), 0.5)
     write_slide(folder / "b.tiff", tissue_pixels(SIDE, 2), 0.5)
     write_slide(folder / "no-mpp.tiff", tissue_pixels(SIDE, 3), None)
     return folder
+
+
+@pytest.fixture
+def slides(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(drawn, tmp_path / "slides"))
 
 
 def square(name: str, x: int, y: int, side: int) -> Annotation:
