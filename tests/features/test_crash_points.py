@@ -61,7 +61,7 @@ def tree(place: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def every_batch_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slidestream.features.writer.SYNC_SECONDS", 0.0)
-    monkeypatch.setattr(disk, "PIECE_BYTES", 64)  # a copy takes several
+    monkeypatch.setattr(disk, "PIECE_BYTES", 256)  # a copy takes several
     # What a process has written stays when it dies; waiting for the disk would only take minutes.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
