@@ -35,7 +35,7 @@ settings.load_profile("slidestream")
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # for what is loaded from now on, and for processes that tests start
 torch.set_num_threads(1)
-threadpool_limits(1, user_api="blas")
+threadpool_limits(1, user_api="blas")  # what is loaded already; scikit-learn brings it
 
 
 def _sync(handle: int) -> None:
