@@ -14,6 +14,8 @@ from .ledger import outcome_of
 from .process import process
 
 RETRIES = 2
+ANSWER_SECONDS = 5.0
+"""How long a scheduler may take to answer: one that has just been started is asked again until then."""
 
 
 def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
@@ -33,7 +35,7 @@ def outcomes_on_dask(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
     except ImportError as error:
         raise MissingExtra("Dask is not installed.", "pip install 'slidestream[dask]'") from error
     try:
-        client = Client(address, timeout="5s")
+        client = Client(address, timeout=ANSWER_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise EnvironmentProblem(
             f"No Dask scheduler answers at {address}.",

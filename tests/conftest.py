@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ import tifffile
 import torch
 from hypothesis import settings
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from slidestream.cli.app import main
 from slidestream.features.card import EncoderCard
@@ -25,6 +30,43 @@ DATA = Path(os.environ.get("SLIDESTREAM_TEST_DATA", ROOT / "../shared/data")).re
 # No test times anything: machines are shared, and the first example of a property pays for imports.
 settings.register_profile("slidestream", deadline=None)
 settings.load_profile("slidestream")
+
+# What is computed here is small: threads would cost more than they give, and spin where the machine is busy.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # for what is loaded from now on, and for processes that tests start
+torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")  # what is loaded already; scikit-learn brings it
+
+
+def _sync(handle: int) -> None:
+    """In the place of `os.fsync`: the file must be open, but nobody waits for the disk."""
+    os.fstat(handle)
+
+
+class _Unsynced(sqlite3.Connection):
+    """Commits that do not wait for the disk either."""
+
+    def execute(self, *given: Any) -> sqlite3.Cursor:
+        if not self.__dict__.setdefault("asked", False):
+            self.asked = True
+            super().execute("PRAGMA synchronous = OFF")
+        return super().execute(*given)
+
+
+# What is written outlives the process that wrote it; the rest only a power cut would show. Processes that
+# tests start wait for the disk as always.
+os.fsync = _sync
+sqlite3.connect = functools.partial(sqlite3.connect, factory=_Unsynced)
+
+# What has been imported stays to the end, a million objects: looking for garbage among them takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, of what is made from here on."""
+    gc.freeze()
+    gc.enable()
+
 
 # Whoever started the tests in the background may have told them to ignore Ctrl-C, which some of them send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -104,12 +146,24 @@ class _MeanColour(torch.nn.Module):
         return pixels.float().mean(dim=(2, 3))
 
 
-@pytest.fixture
-def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of an encoder whose embedding is a patch's mean colour: quick, and known by hand."""
+def register_mean(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an encoder whose embedding is a patch's mean colour, known until the patches are undone."""
     card = EncoderCard("mean", "test", "1", "", "none", False, dim=3, input_px=64, patch_px=64)
     monkeypatch.setitem(BUILDERS, "mean", lambda: Encoder(card, _MeanColour()))
     return "mean"
+
+
+@pytest.fixture
+def mean_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an encoder whose embedding is a patch's mean colour: quick, and known by hand."""
+    return register_mean(monkeypatch)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs are opened and read here: processes for it take a second to start, and have their own tests."""
+    for module in ("apart", "readers"):
+        monkeypatch.setattr(f"slidestream.cohort.{module}.may_have_children", lambda: False)
 
 
 @dataclass(frozen=True)
@@ -126,11 +180,17 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """`cli("run", folder, "-o", run)` runs the command line in this process."""
 
     def call(*arguments: object) -> Ended:
-        monkeypatch.setattr("sys.argv", ["slidestream", *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
+        code = call_main(monkeypatch, *arguments)
         captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+        return Ended(code, captured.out, captured.err)
 
     return call
+
+
+def call_main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr("sys.argv", ["slidestream", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)

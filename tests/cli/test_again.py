@@ -18,9 +18,7 @@ Draw = Callable[..., Any]
 OPTIONS = ["--encoder", "mean", "--patch-size", "64", "--mpp", "1", "--readers", "0"]
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch, mean_encoder: str) -> None:
-    monkeypatch.setattr("slidestream.cohort.apart.may_have_children", lambda: False)
+pytestmark = pytest.mark.usefixtures("in_this_process", "mean_encoder")
 
 
 @pytest.fixture

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+from slidestream.cohort import cluster
+from slidestream.features.layout import list_stores
+from slidestream.features.writer import StoreWriter
+
+from ..conftest import call_main, register_mean
 
 Cli = Callable[..., Any]
 
@@ -53,7 +56,7 @@ def test_a_folder_with_one_broken_slide(cli: Cli, slides: Path, tmp_path: Path) 
     assert "1 done, 2 up to date" in fixed.out
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_json_is_one_document_on_stdout(cli: Cli, slides: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     document = json.loads(cli("run", slides, "-o", run, "--encoder", "mean", "--json").out)
@@ -83,7 +86,7 @@ def test_json_is_one_document_on_stdout(cli: Cli, slides: Path, tmp_path: Path) 
     }
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_verify_names_the_store_and_the_array(cli: Cli, slides: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     cli("run", slides, "-o", run, "--encoder", "mean")
@@ -99,7 +102,7 @@ def test_verify_names_the_store_and_the_array(cli: Cli, slides: Path, tmp_path: 
     assert cli("verify", run).code == 0
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_status_counts_unreadable_patches_and_says_where(
     cli: Cli, real: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -111,7 +114,7 @@ def test_status_counts_unreadable_patches_and_says_where(
     assert all(len(corner) == 2 for corner in row["quarantine"])
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_plan_does_nothing(cli: Cli, slides: Path, tmp_path: Path) -> None:
     ended = cli("plan", slides, "-o", tmp_path / "run", "--encoder", "mean")
     assert ended.code == 0
@@ -119,6 +122,7 @@ def test_plan_does_nothing(cli: Cli, slides: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -132,15 +136,22 @@ def test_plan_does_nothing(cli: Cli, slides: Path, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named_with_their_fix(
-    cli: Cli, slides: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+    cli: Cli,
+    slides: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
 ) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
     ended = cli("run", slides, "-o", tmp_path / "run", *arguments)
     assert ended.code == code
     assert message in " ".join(ended.err.split())
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_settings_from_a_file_flags_and_set(cli: Cli, slides: Path, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("encoder: mean\npatch: {overlap: 0.25, size_px: 32}\n")
     run = tmp_path / "run"
@@ -155,6 +166,7 @@ def test_settings_from_a_file_flags_and_set(cli: Cli, slides: Path, tmp_path: Pa
     assert "config.patch.overlap: 0.25 != 0.0" in other.err
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_null_reads_every_patch_and_stores_no_features(cli: Cli, slides: Path, tmp_path: Path) -> None:
     ended = cli("run", slides / "a.tiff", "-o", tmp_path / "run", "--encoder", "null", "--patch-size", "64")
     assert ended.code == 0
@@ -182,7 +194,25 @@ def cohort(
     return folder
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.fixture(scope="module")
+def encoded(cohort: Path) -> Path:
+    """A run folder of the cohort. No test changes it."""
+    with pytest.MonkeyPatch.context() as patched:
+        options = ["--encoder", register_mean(patched), "--readers", "0"]
+        assert call_main(patched, "run", cohort / "slides", "-o", cohort / "run", *options) == 0
+    return cohort / "run"
+
+
+@pytest.fixture(scope="module")
+def head(cohort: Path, encoded: Path) -> Path:
+    """A head of three folds, trained on it. No test changes it."""
+    with pytest.MonkeyPatch.context() as patched:
+        options = ["--labels", cohort / "labels.csv", "-o", cohort / "head", "--folds", "3"]
+        assert call_main(patched, "train", encoded, *options) == 0
+    return cohort / "head"
+
+
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_train_predict_and_heatmap(cli: Cli, cohort: Path, tmp_path: Path) -> None:
     run, head = tmp_path / "run", tmp_path / "head"
     assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
@@ -208,26 +238,28 @@ def test_train_predict_and_heatmap(cli: Cli, cohort: Path, tmp_path: Path) -> No
     assert "patch.size_px: 64 != 32" in refused.err
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "200"}
-
-
 def test_ctrl_c_ends_with_130_and_the_command_to_go_on(
-    tmp_path: Path, write_slide: Callable[..., Path], tissue_pixels: Callable[..., Any]
+    cli: Cli, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seed in range(3):
-        write_slide(tmp_path / f"s{seed}.tiff", tissue_pixels(3000, seed), 0.5)
-    command = [sys.executable, "-m", "slidestream", "run", str(tmp_path), "-o", str(tmp_path / "run")]
-    options = ["--encoder", "null", "--patch-size", "16", "--mpp", "0.5"]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=_environment())
-    assert process.stderr is not None
-    process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    rest = process.stderr.read()
-    assert process.wait() == 130
-    process.stderr.close()
-    assert "To go on: slidestream run" in rest
-    assert subprocess.run([*command, *options], capture_output=True, check=False).returncode == 0
+    """The signal comes between two batches, while readers run; elsewhere it meets a process, amid a store."""
+    command = ["run", slides / "b.tiff", slides / "a.tiff", "-o", tmp_path / "run", "--encoder", "null"]
+    options = ["--patch-size", "16", "--mpp", "0.5", "--batch-size", "8"]
+    with monkeypatch.context() as patched:
+        append, ended = StoreWriter.append, []
+
+        def interrupted(writer: StoreWriter, *given: Any) -> None:
+            append(writer, *given)
+            ended.append(given)
+            if len(ended) == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        patched.setattr(StoreWriter, "append", interrupted)
+        stopped = cli(*command, *options)
+    assert (stopped.code, len(ended)) == (130, 3)
+    assert f"To go on: slidestream run {slides / 'b.tiff'}" in stopped.err
+    assert list_stores(tmp_path / "run") == []
+    assert cli(*command, *options, "--readers", "0").code == 0
+    assert len(list_stores(tmp_path / "run")) == 2
 
 
 def test_help_says_what_holds_where_nothing_is_said(cli: Cli) -> None:
@@ -251,10 +283,11 @@ def test_what_is_no_run_folder_is_said_so(cli: Cli, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-@pytest.mark.usefixtures("mean_encoder")
-def test_sets_and_abstentions_come_with_an_error_rate(cli: Cli, cohort: Path, tmp_path: Path) -> None:
-    run, head = tmp_path / "run", tmp_path / "head"
-    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
+def test_sets_and_abstentions_come_with_an_error_rate(
+    cli: Cli, cohort: Path, encoded: Path, tmp_path: Path
+) -> None:
+    run, head = encoded, tmp_path / "head"
     labels = ("--labels", cohort / "labels.csv")
     trained = cli("train", run, *labels, "-o", head, "--folds", "3", "--task", "corn")
     assert trained.code == 0, trained.err
@@ -273,18 +306,17 @@ def draw(
     return write_slide, tissue_pixels
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_grades_of_patients_thresholds_and_what_deserves_no_trust(
     cli: Cli,
-    cohort: Path,
+    encoded: Path,
+    head: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     draw: tuple[Callable[..., Path], Callable[..., Any]],
 ) -> None:
     write_slide, tissue_pixels = draw
-    run, head, table = tmp_path / "run", tmp_path / "head", tmp_path / "patients.csv"
-    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
-    assert cli("train", run, "--labels", cohort / "labels.csv", "-o", head, "--folds", "3").code == 0
+    run, table = encoded, tmp_path / "patients.csv"
     table.write_text("slide,patient\n" + "".join(f"s{i:02d},q{i // 4}\n" for i in range(8)) + "gone,q9\n")
     ended = cli("predict", run, "--head", head, "--patients", table, "-o", tmp_path / "p.csv")
     assert ended.code == 3
@@ -312,10 +344,11 @@ def test_grades_of_patients_thresholds_and_what_deserves_no_trust(
     assert "1 of 1 are unlike the training slides: odd." in told.err
 
 
-@pytest.mark.usefixtures("mean_encoder")
-def test_heads_of_every_kind_train_from_the_command_line(cli: Cli, cohort: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert cli("run", cohort / "slides", "-o", run, "--encoder", "mean").code == 0
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
+def test_heads_of_every_kind_train_from_the_command_line(
+    cli: Cli, cohort: Path, encoded: Path, tmp_path: Path
+) -> None:
+    run = encoded
     labels = ("--labels", cohort / "labels.csv", "--folds", "2", "--epochs", "1", "--json")
     for name in (
         "mean",

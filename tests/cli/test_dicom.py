@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from slidestream.features.store import open_store
 
@@ -16,6 +17,7 @@ from ..wsi import dicom_scans as ds
 Cli = Callable[..., Any]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_lossless_syntaxes_give_identical_embeddings_and_jpeg_close_ones(
     cli: Cli, real: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -37,6 +39,7 @@ def test_lossless_syntaxes_give_identical_embeddings_and_jpeg_close_ones(
     assert np.corrcoef(*apart)[0, 1] > 0.99  # 0.998 measured
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_gaps_of_a_sparse_slide_lie_outside_and_are_not_white_patches(
     cli: Cli, mean_encoder: str, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def touching(corners: Any, extent: float, tile: tuple[float, ...], reach: float 
     return ((corners < high) & (corners + extent > low)).all(axis=1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("factor", "reach"),
     [

@@ -133,11 +133,14 @@ import contextlib, json, sys, traceback
 from pathlib import Path
 from slidestream import open_slide
 from slidestream.cli.app import main
+from slidestream.cohort import apart, readers
 from slidestream.radiology.volume import open_volume
 
 work = json.load(sys.stdin)
 codes = []
 for command in work["commands"]:
+    children = (command[0] == "run" or "--phi" in command) and "--json" not in command
+    apart.may_have_children = readers.may_have_children = lambda: children
     sys.argv = ["slidestream", *command]
     try:
         main()
@@ -152,7 +155,10 @@ for path in map(Path, work["files"]):
             traceback.print_exc()
 Path(work["codes"]).write_text(json.dumps(codes))
 """
-"""All commands in one process, so that torch is loaded once; then every file is opened and described."""
+"""All commands in one process, so that torch is loaded once; then every file is opened and described.
+
+Processes that read, each a second to start, are left to `info --phi` and `run`, and show what they log.
+"""
 
 LOUD = """
 import logging, warnings
@@ -255,6 +261,7 @@ def test_the_patient_is_named_in_every_file(place: Path) -> None:
         assert planted.PERSON in slide.properties["aperio.Patient"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_phi_names_kinds_for_each_of_them(place: Path, cli: Callable[..., Any]) -> None:
     good = [place / f"broken/{name}" for name in ("latin.svs", "ome.tiff", "picture.png", "photo.jpg")]
     good += [place / f"volumes/{name}" for name in ("a.nii", "b.nii.gz", "ct")]
@@ -277,6 +284,7 @@ def real_texts(path: Path) -> Iterator[str]:
                 yield value
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "test3-DAPI-2-(387).ndpi", "boxes_0.dcm"])
 def test_no_text_of_a_real_header_is_shown_or_stored(
     cli: Callable[..., Any], real: Callable[[str], Path], tmp_path: Path, name: str

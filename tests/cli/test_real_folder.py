@@ -51,6 +51,7 @@ def test_every_real_slide_ends_as_it_should(cli: Cli, real: Callable[[str], Path
     assert len(again["up_to_date"]) == 2
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_fluorescence_is_read_when_it_is_asked_for(
     cli: Cli, real: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_fluorescence_is_read_when_it_is_asked_for(
     assert outcome["patches"] > 0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_dicom_slides_at_their_own_spacing(
     cli: Cli, real: Callable[[str], Path], coarse: list[str], tmp_path: Path
 ) -> None:
@@ -72,6 +74,7 @@ def test_dicom_slides_at_their_own_spacing(
     assert len(stores[0].coords()) > 10
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_volumes_have_three_coordinates(cli: Cli, real: Callable[[str], Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     inputs = [real("radiology/TotalSegmentator/example_ct.nii.gz"), real("radiology/dcm_qa_ct")]

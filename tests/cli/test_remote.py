@@ -34,6 +34,7 @@ def test_urls_are_inputs_beside_files_and_in_manifests(tmp_path):
         find_inputs([tmp_path / "https" / "none.svs"])
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_info_plan_and_run_take_a_url(cli, serve, tmp_path, write_slide, tissue_pixels, mean_encoder):
     (tmp_path / "slides").mkdir()
     write_slide(tmp_path / "slides" / "a.tiff", tissue_pixels(1200), 0.5)

@@ -38,12 +38,6 @@ def slides(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
     return folder
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slides are read here, which is quicker for a few small ones."""
-    monkeypatch.setattr("slidestream.cohort.apart.may_have_children", lambda: False)
-
-
 def table(folder: Path) -> dict[str, dict[str, str]]:
     rows = csv.DictReader((folder / "stain.csv").read_text().splitlines())
     return {row["slide"]: row for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,20 @@ SIDE = 1600
 DISC_MM2 = np.pi * (0.4 * SIDE * 0.5 / 1000) ** 2
 
 
-@pytest.fixture
-def slides(tmp_path: Path, write_slide: Draw, tissue_pixels: Draw) -> Path:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, write_slide: Draw, tissue_pixels: Draw) -> Path:
     """Two slides of 0.8 mm with a disc of tissue each, and one without mpp."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("drawn")
     write_slide(folder / "a.tiff", tissue_pixels(SIDE, 1), 0.5)
     write_slide(folder / "b.tiff", tissue_pixels(SIDE, 2), 0.5)
     write_slide(folder / "no-mpp.tiff", tissue_pixels(SIDE, 3), None)
     return folder
+
+
+@pytest.fixture
+def slides(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(drawn, tmp_path / "slides"))
 
 
 def square(name: str, x: int, y: int, side: int) -> Annotation:
@@ -72,6 +78,7 @@ def test_slides_are_looked_at_before_any_run(cli: Cli, slides: Path, tmp_path: P
     assert len(green(tmp_path / "out/a.png")) > 50
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_correction_comes_back_and_wins(cli: Cli, slides: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -86,6 +93,7 @@ def test_a_correction_comes_back_and_wins(cli: Cli, slides: Path, tmp_path: Path
     assert told["slides"][0]["tissue_mm2"] == pytest.approx(0.4**2, rel=0.05)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_regions_that_fit_no_slide_are_refused(cli: Cli, slides: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -105,6 +113,7 @@ def test_regions_that_fit_no_slide_are_refused(cli: Cli, slides: Path, tmp_path:
     assert "BAD_ANNOTATION" in ended.out
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_segmenter_is_chosen_by_name(cli: Cli, slides: Path, tmp_path: Path) -> None:
     assert cli("tissue", slides / "a.tiff", "-o", tmp_path / "out", "--segmenter", "hsv").code == 0
     ended = cli("tissue", slides / "a.tiff", "-o", tmp_path / "out", "--segmenter", "dark")
@@ -113,7 +122,7 @@ def test_a_segmenter_is_chosen_by_name(cli: Cli, slides: Path, tmp_path: Path) -
     assert (ended.code, "auto, otsu" in ended.err) == (2, True)
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_a_run_folder_shows_its_patches(cli: Cli, slides: Path, tmp_path: Path) -> None:
     (slides / "no-mpp.tiff").unlink()
     assert cli("run", slides, "-o", tmp_path / "run", "--encoder", "mean").code == 0

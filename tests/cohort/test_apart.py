@@ -93,7 +93,7 @@ def test_a_plan_survives_what_opening_a_file_does(slides: Path, tmp_path: Path, 
     inputs, config = find_inputs([slides]).inputs, RunConfig("mean", PatchSpec(64, 1.0))
     order = RunOrder(inputs, config, tmp_path / "run", Execution(readers=0))
     assert run_cohort(order, hostile.Silent()).failures == []
-    limits = Execution(readers=2, timeout=6, memory_gb=2)
+    limits = Execution(readers=2, timeout=4, memory_gb=2)
     card = card_of("mean")
     planner = Planner(order.run, config, card, read_entries(order.run), limits, hostile.open_hostile)
     reasons = {step.input.slide_id: step.reason for step in planner.steps(inputs)}

@@ -16,11 +16,13 @@ from slidestream.features.store import open_store
 Cli = Callable[..., Any]
 Draw = Callable[..., Any]
 
+pytestmark = pytest.mark.usefixtures("in_this_process", "mean_encoder")
+
 OPTIONS = ["--encoder", "mean", "--patch-size", "64", "--mpp", "1", "--readers", "0", "--json"]
 
 
 @pytest.fixture(autouse=True)
-def _large_from_one_mib_on(monkeypatch: pytest.MonkeyPatch, mean_encoder: str) -> None:
+def _large_from_one_mib_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files above 1 MiB are large; children would not know, so that everything is read in this process."""
     monkeypatch.setattr("slidestream.identity.WHOLE_BELOW", 1 << 20)
     monkeypatch.setattr("slidestream.identity.BLOCK", 64)
@@ -50,11 +52,6 @@ def run(cli: Cli, slides: Path, tmp_path: Path) -> Callable[..., dict[str, str]]
         return why
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def _plan_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slidestream.cohort.apart.may_have_children", lambda: False)
 
 
 def flip(path: Path, place: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slidestream.cohort import cluster as module
 from slidestream.cohort.config import Execution, RunConfig
 from slidestream.cohort.inputs import find_inputs
 from slidestream.cohort.job import Outcome
@@ -39,13 +41,21 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a scheduler on loopback with two workers."""
+    """The address of a scheduler on loopback with two workers, which know the openers of `hostile`.
+
+    They are started anew when they die; an input has one more chance when two have died of it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     folder = tmp_path_factory.mktemp("dask")
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    quiet["env"] = os.environ | {"OMP_NUM_THREADS": "1"}
+    quiet["env"] = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parent),
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+    }
+    quiet["start_new_session"] = True
     dask = [sys.executable, "-m", "dask"]
     place = ["--host", address, "--no-dashboard"]
     processes = [subprocess.Popen([*dask, "scheduler", *place], **quiet)]
@@ -55,9 +65,8 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _wait_for_workers(address)
         yield address
     finally:
-        for process in reversed(processes):
-            process.terminate()
         for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)  # to say goodbye takes them seconds
             process.wait(timeout=30)
 
 
@@ -85,8 +94,9 @@ def test_stores_equal_those_of_this_process(
     write_slide(slides / "no-mpp.tiff", np.zeros((300, 300, 3), np.uint8), None)
     inputs = find_inputs([slides]).inputs
     config = RunConfig("texture", PatchSpec(96, 1.0), force_spacing=True)
-    here = run_cohort(RunOrder(inputs, config, tmp_path / "here", Execution()), Silent())
-    there = run_cohort(RunOrder(inputs, config, tmp_path / "there", Execution(), scheduler), Silent())
+    means = Execution(readers=0)
+    here = run_cohort(RunOrder(inputs, config, tmp_path / "here", means), Silent())
+    there = run_cohort(RunOrder(inputs, config, tmp_path / "there", means, scheduler), Silent())
     kept = ("slide_id", "status", "patches", "code", "cause", "fix")
     endings = [
         sorted([outcome.to_dict()[key] for key in kept] for outcome in s.outcomes) for s in (here, there)
@@ -113,7 +123,10 @@ def test_stores_equal_those_of_this_process(
         assert same == {key: b.attributes[key] for key in same}
 
 
-def test_no_scheduler_is_said_so(tmp_path: Path, write_slide: Callable[..., Path]) -> None:
+def test_no_scheduler_is_said_so(
+    tmp_path: Path, write_slide: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.2)
     slide = write_slide(tmp_path / "a.tiff", np.zeros((300, 300, 3), np.uint8), 0.5)
     order = RunOrder(
         find_inputs([slide]).inputs, RunConfig("null"), tmp_path / "run", Execution(), "tcp://127.0.0.1:9"
@@ -123,17 +136,17 @@ def test_no_scheduler_is_said_so(tmp_path: Path, write_slide: Callable[..., Path
 
 
 def test_a_worker_that_dies_and_a_poison_slide(
-    tmp_path: Path, write_slide: Callable[..., Path], tissue_pixels: Callable[..., Any], monkeypatch: Any
+    scheduler: str,
+    tmp_path: Path,
+    write_slide: Callable[..., Path],
+    tissue_pixels: Callable[..., Any],
+    monkeypatch: Any,
 ) -> None:
     """`once` ends the first worker that reads it, `crash` every one; the others are read once, by one worker.
 
     Workers are processes that take one input at a time and are started anew when they die: seconds each.
     """
-    import dask
-    from distributed import LocalCluster
-
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     hostile = importlib.import_module("hostile")
     slides = tmp_path / "slides"
     slides.mkdir()
@@ -144,14 +157,8 @@ def test_a_worker_that_dies_and_a_poison_slide(
     means = Execution(batch_size=4, readers=0)
     alone = [item for item in inputs if item.slide_id != "crash"]
     run_cohort(RunOrder(alone, config, tmp_path / "here", means), Silent())
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-    ):
-        order = RunOrder(
-            inputs, config, tmp_path / "there", means, cluster.scheduler_address, hostile.open_hostile
-        )
-        summary = run_cohort(order, Silent())
+    order = RunOrder(inputs, config, tmp_path / "there", means, scheduler, hostile.open_hostile)
+    summary = run_cohort(order, Silent())
     assert len(summary.outcomes) == 6
     assert {o.slide_id: o.code for o in summary.outcomes if o.code} == {"crash": "WORKER_DIED"}
 

@@ -22,8 +22,8 @@ SIDE = 2048
 """px of 0.5 µm: with patches of 64 µm a grid of 16 x 16."""
 
 
-@pytest.fixture
-def slide(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory, write_slide: Callable[..., Path]) -> Path:
     """Nuclei on stroma; the upper left quarter out of focus, a red stroke of 0.3 mm on the right."""
     rng = np.random.default_rng(0)
     stroma = rng.normal(0, 12, (SIDE, SIDE, 1)) + np.array([205, 140, 185])
@@ -34,12 +34,8 @@ def slide(tmp_path: Path, write_slide: Callable[..., Path]) -> Path:
     pixels[:half, :half] = soft[:half, :half]
     pixels[:, 1408:] = np.minimum(pixels[:, 1408:] * np.array([0.9, 0.15, 0.2]), 255)
     pixels[:, :60] = pixels[:60] = pixels[-60:] = 243  # glass
-    return write_slide(tmp_path / "slides/a.tiff", pixels.clip(0, 255).astype(np.uint8), 0.5)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path) -> None:
-    (tmp_path / "slides").mkdir()
+    folder = tmp_path_factory.mktemp("slides")
+    return write_slide(folder / "a.tiff", pixels.clip(0, 255).astype(np.uint8), 0.5)
 
 
 def run(cli: Cli, slide: Path, out: Path, *options: object) -> dict[str, Any]:
@@ -139,14 +135,14 @@ def test_patches_follow_what_a_person_drew_and_a_change_makes_stale(
     assert len(corners_of(tmp_path / "run")) > 150
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_a_slide_of_which_nothing_is_left_has_no_tissue(
     cli: Cli, tmp_path: Path, write_slide: Callable[..., Path]
 ) -> None:
     rng = np.random.default_rng(0)
     noise = ndimage.gaussian_filter(rng.normal(0, 400, (1024, 1024, 3)), (9, 9, 0))
     pixels = noise + np.array([205, 140, 185])
-    slide = write_slide(tmp_path / "slides/a.tiff", pixels.clip(0, 255).astype(np.uint8), 0.5)
+    slide = write_slide(tmp_path / "a.tiff", pixels.clip(0, 255).astype(np.uint8), 0.5)
     ended = cli("run", slide, "-o", tmp_path / "run", "--encoder", "mean", "--exclude", "blur", "--json")
     (outcome,) = json.loads(ended.out)["outcomes"]
     assert (outcome["status"], outcome["excluded"]) == ("no_tissue", outcome["patches"])

@@ -141,7 +141,7 @@ def test_where_the_first_fails_each_has_its_own_chance(tmp_path: Path, slides: P
     assert codes == {"a": "UNSUPPORTED_FORMAT", "b": "UNSUPPORTED_FORMAT", "c": "", "x": "", "y": ""}
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_plan_says_so_before_and_run_after(cli: Cli, slides: Path, tmp_path: Path) -> None:
     options = ["-o", tmp_path / "run", "--encoder", "mean", "--patch-size", "64", "--mpp", "1"]
     steps = {s["slide_id"]: s for s in json.loads(cli("plan", slides, *options, "--json").out)["steps"]}

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 
-N, DIM, BATCH = 23, 4, 5
+N, DIM, BATCH = 23, 4, 8
 DIED = 99
 STATUS = np.array([1 if i == 4 else 0 for i in range(N)], np.uint8)
 VALUES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -61,7 +61,7 @@ def tree(place: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def every_batch_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slidestream.features.writer.SYNC_SECONDS", 0.0)
-    monkeypatch.setattr(disk, "PIECE_BYTES", 64)  # a copy takes several
+    monkeypatch.setattr(disk, "PIECE_BYTES", 256)  # a copy takes several
     # What a process has written stays when it dies; waiting for the disk would only take minutes.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
@@ -198,18 +198,18 @@ def readable_only_when_whole(place: Path, expected: dict[str, bytes]) -> None:
 
 def test_a_resumed_writer_takes_over_what_was_noted(tmp_path: Path) -> None:
     def killed(row: int) -> None:
-        if row == 15:
+        if row == 16:
             os._exit(DIED)
 
     assert in_child(lambda: write(tmp_path / "a.zarr", on_batch=killed)) == DIED
-    assert write(tmp_path / "a.zarr") == 15
+    assert write(tmp_path / "a.zarr") == 16
     write(tmp_path / "oracle.zarr")
     assert tree(tmp_path / "a.zarr") == tree(tmp_path / "oracle.zarr")
 
 
 def test_rows_of_another_key_are_not_taken_over(tmp_path: Path) -> None:
     def killed(row: int) -> None:
-        if row == 15:
+        if row == 16:
             os._exit(DIED)
 
     in_child(lambda: write(tmp_path / "a.zarr", on_batch=killed))
@@ -223,14 +223,14 @@ def test_an_interrupted_writer_notes_its_rows_and_a_failed_slide_leaves_none(
 
     def stop(error: BaseException) -> Callable[[int], None]:
         def at(row: int) -> None:
-            if row == 10:
+            if row == 8:
                 raise error
 
         return at
 
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "a.zarr", on_batch=stop(KeyboardInterrupt()))
-    assert write(tmp_path / "a.zarr") == 10
+    assert write(tmp_path / "a.zarr") == 8
     with pytest.raises(Unreadable):
         write(tmp_path / "b.zarr", on_batch=stop(Unreadable("bad")))
     assert not list(tmp_path.glob(".b*"))

@@ -16,6 +16,7 @@ from slidestream.features.card import EncoderCard
 from slidestream.features.encoder import BUILDERS, Encoder
 from slidestream.features.store import open_store
 
+from ..conftest import call_main, register_mean
 from .conftest import SMALL, Cli, Draw, Plant, codes, tree
 
 FITS = 8
@@ -110,20 +111,26 @@ def test_a_dead_worker_costs_nothing_and_a_poison_slide_itself(
     assert tree(tmp_path / "run/embeddings") == tree(tmp_path / "here/embeddings")
 
 
-@pytest.fixture
-def cohort(tmp_path: Path, write_slide: Draw, tissue_pixels: Draw) -> Path:
-    """Eight slides of eight patients in two classes that differ in colour, and their labels."""
-    (tmp_path / "cohort/slides").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, write_slide: Draw, tissue_pixels: Draw) -> Path:
+    """A folder with eight slides of two classes that differ in colour, their run, and a head of it."""
+    folder = tmp_path_factory.mktemp("cohort")
+    (folder / "slides").mkdir()
     rows = [["slide", "patient", "label"]]
     for i in range(8):
         pixels = tissue_pixels(500, i).astype(int)
         pixels[..., 1] -= 40 * (i % 2) * (pixels[..., 1] < 230)
         picture = pixels.clip(0, 255).astype(np.uint8)
-        write_slide(tmp_path / f"cohort/slides/s{i}.tiff", picture, 0.5)
+        write_slide(folder / f"slides/s{i}.tiff", picture, 0.5)
         rows.append([f"s{i}", f"p{i}", "high" if i % 2 else "low"])
-    with open(tmp_path / "cohort/labels.csv", "w", newline="") as file:
+    with open(folder / "labels.csv", "w", newline="") as file:
         csv.writer(file).writerows(rows)
-    return tmp_path / "cohort"
+    with pytest.MonkeyPatch.context() as patched:
+        register_mean(patched)
+        run, options = folder / "run", ["--labels", folder / "labels.csv", "--folds", 2, "--epochs", 2]
+        assert call_main(patched, "run", folder / "slides", "-o", run, *SMALL, "--readers", 0) == 0
+        assert call_main(patched, "train", run, *options, "-o", folder / "head") == 0
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -136,17 +143,14 @@ def cohort(tmp_path: Path, write_slide: Draw, tissue_pixels: Draw) -> Path:
     ids=["spacing", "size", "encoder"],
 )
 def test_a_head_refuses_other_embeddings_and_names_the_fields(
-    cli: Cli, tmp_path: Path, cohort: Path, options: list[str], differing: list[str]
+    cli: Cli, tmp_path: Path, trained: Path, options: list[str], differing: list[str]
 ) -> None:
-    head, run, quick = tmp_path / "head", tmp_path / "run", ["--readers", 0]
-    cli("run", cohort / "slides", "-o", run, *SMALL, *quick)
-    trained = ["--labels", cohort / "labels.csv", "--folds", 2, "--epochs", 2]
-    assert cli("train", run, *trained, "-o", head).code == 0
-    predicted = cli("predict", run, "--head", head, "--json")
+    head = trained / "head"
+    predicted = cli("predict", trained / "run", "--head", head, "--json")
     assert len(json.loads(predicted.out)["predictions"]) == 8
-    one: Any = cohort / "slides/s0.tiff"
+    one: Any = trained / "slides/s0.tiff"
     first = SMALL if "--encoder" not in options else SMALL[2:]  # twice would be two encoders
-    cli("run", one, "-o", tmp_path / "other", *first, *options, *quick)
+    cli("run", one, "-o", tmp_path / "other", *first, *options, "--readers", 0)
     for command in (
         ["predict", tmp_path / "other"],
         ["heatmap", tmp_path / "other", "-o", tmp_path / "maps"],

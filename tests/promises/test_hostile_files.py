@@ -83,7 +83,7 @@ def test_a_decoder_that_crashes_hangs_or_eats_memory_costs_its_slide(
         "    bytearray(16 << 30)"
     )
     monkeypatch.setenv("PYTHONPATH", planted["PYTHONPATH"])
-    limits = ["--timeout", 4, "--reader-memory", 2]
+    limits = ["--timeout", 3, "--reader-memory", 2]
     ended = cli("run", slides, "-o", tmp_path / "run", *SMALL, *limits, "--json")
     expected = {"a-good": "", "crash": "DECODER_CRASH", "hang": "LIMIT", "hungry": "LIMIT", "z-good": ""}
     assert (ended.code, codes(ended)) == (3, expected)

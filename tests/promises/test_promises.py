@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from slidestream.features.store import open_store
 
@@ -86,6 +85,8 @@ def test_3_what_changes_a_result_is_refused_and_never_guessed(
 
 
 NO_NETWORK = """
+if not event.startswith("socket."):
+    return
 asks = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind")
 where = given[1] if event in asks[:2] + asks[4:] else given
 if event in asks and isinstance(where, tuple) and str(where[0]) not in ("127.0.0.1", "::1", "localhost"):
@@ -116,7 +117,7 @@ def test_6_nothing_goes_over_the_network(
     lines = [f"{name},{name},{'high' if i % 2 else 'low'}" for i, name in enumerate(names)]
     (tmp_path / "labels.csv").write_text("\n".join(["slide,patient,label", *lines]) + "\n")
     commands = [
-        ["run", slides, "-o", run],
+        ["run", slides, "-o", run, "--readers", 1],
         ["train", run, "--labels", tmp_path / "labels.csv", "-o", head, "--folds", 2, "--epochs", 2],
         ["predict", run, "--head", head],
         ["heatmap", run, "--head", head, "-o", tmp_path / "maps", "--slide", "s0"],
@@ -143,13 +144,12 @@ def test_6_the_watch_would_have_seen_a_connection(tmp_path: Path, plant: Plant) 
     assert "192.0.2.1" in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("encoder", ["mean", "texture"])
 def test_7_results_depend_neither_on_batches_nor_on_workers_nor_on_order(
-    cli: Cli, tmp_path: Path, draw_slides: Callable[..., Path], encoder: str
+    cli: Cli, tmp_path: Path, draw_slides: Callable[..., Path]
 ) -> None:
     slides = draw_slides("a", "b", side=900)
     files = sorted(slides.iterdir())
-    options = ["--encoder", encoder, "--patch-size", "64", "--mpp", "1", "--force-spacing"]
+    options = ["--encoder", "texture", "--patch-size", "64", "--mpp", "1", "--force-spacing"]
     ways = {
         "one": [*files, "--batch-size", 1, "--workers", 1, "--readers", 0],
         "two": [*reversed(files), "--batch-size", 64, "--workers", 4, "--readers", 2],

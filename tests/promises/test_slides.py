@@ -14,6 +14,8 @@ from slidestream.features.store import open_store
 
 from .conftest import SMALL, Cli, Draw, Real, codes, outcomes
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 ALL_PATCHES = [*SMALL, "--min-tissue", "0"]
 HALO = 8
 """So many px beside a patch may take part in resampling it."""

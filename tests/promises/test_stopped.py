@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from slidestream.features.layout import list_stores
 from slidestream.features.store import open_store
@@ -44,8 +44,9 @@ def test_after_kill_9_only_what_was_not_complete_is_redone(
     assert written(run / "embeddings/a.zarr") == finished
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_ctrl_c_lets_the_write_finish_and_prints_the_command_that_resumes(
-    tmp_path: Path, draw_slides: Callable[..., Path], plant: Plant, spawn: Spawn
+    cli: Cli, tmp_path: Path, draw_slides: Callable[..., Path], plant: Plant, spawn: Spawn
 ) -> None:
     """SIGINT to the whole group, as a terminal sends it, amid the commit of the first store."""
     slides, run = draw_slides("a", "b b", "c", side=1200), tmp_path / "the run"
@@ -62,7 +63,6 @@ def test_ctrl_c_lets_the_write_finish_and_prints_the_command_that_resumes(
     (line,) = (line for line in said.splitlines() if "To go on: " in line)
     name, *arguments = shlex.split(line.partition("To go on: ")[2])
     assert name == "slidestream"
-    command = [sys.executable, "-m", "slidestream", *arguments]
-    resumed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (resumed.returncode, "a: up to date" in resumed.stderr) == (0, True), resumed.stderr
+    resumed = cli(*arguments)
+    assert (resumed.code, "a: up to date" in resumed.err) == (0, True), resumed.err
     assert complete(run) == ["a", "b b", "c"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from slidestream.errors import StoreIncomplete
 from slidestream.features import disk
 from slidestream.features.store import open_store
 
-from .conftest import SMALL, Cli, outcomes, tree, written
+from ..conftest import call_main, register_mean
+from .conftest import SMALL, Cli, Draw, outcomes, tree, written
 
 
 def delete(chunk: Path) -> None:
@@ -32,14 +34,28 @@ def cut(chunk: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-1])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, write_slide: Draw, tissue_pixels: Draw) -> Path:
+    """A folder with two slides and a run of them."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "slides").mkdir()
+    for seed, name in enumerate("ab"):
+        write_slide(folder / f"slides/{name}.tiff", tissue_pixels(600, seed), 0.5)
+    with pytest.MonkeyPatch.context() as patched:
+        register_mean(patched)
+        command = ["run", folder / "slides", "-o", folder / "run", *SMALL, "--readers", 0]
+        assert call_main(patched, *command) == 0
+    return folder
+
+
 @pytest.mark.parametrize("array", ["coords", "status", "tissue", "features", "thumbnail", "mask"])
 @pytest.mark.parametrize("damage", [delete, flip, cut])
 def test_a_damaged_chunk_is_named_and_exactly_that_slide_is_healed(
-    cli: Cli, tmp_path: Path, draw_slides: Callable[..., Path], array: str, damage: Callable[[Path], None]
+    cli: Cli, tmp_path: Path, whole: Path, array: str, damage: Callable[[Path], None]
 ) -> None:
-    slides, run = draw_slides("a", "b"), tmp_path / "run"
-    command = ("run", slides, "-o", run, *SMALL, "--readers", 0)
-    cli(*command)
+    run = tmp_path / "run"
+    shutil.copytree(whole / "run", run)
+    command = ("run", whole / "slides", "-o", run, *SMALL, "--readers", 0)
     clean, left_alone = tree(run / "embeddings"), written(run / "embeddings/b.zarr")
     (chunk,) = (path for path in (run / f"embeddings/a.zarr/{array}/c").rglob("*") if path.is_file())
     damage(chunk)

@@ -21,6 +21,8 @@ from slidestream.stain.spec import StainSpec
 
 from ..he_slides import PURPLE, he_slide
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 Cli = Callable[..., Any]
 
 

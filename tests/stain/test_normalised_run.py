@@ -45,7 +45,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_patches_are_normalised_before_they_are_encoded(cli: Cli, slides: Path, tmp_path: Path) -> None:
     """Mean colours against least squares and exponentials on the slide's own pixels."""
     run = tmp_path / "run"
@@ -65,7 +65,7 @@ def test_patches_are_normalised_before_they_are_encoded(cli: Cli, slides: Path, 
         np.testing.assert_allclose(found, expected.mean(axis=0), atol=0.01)
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_two_stainings_of_one_tissue_become_alike(cli: Cli, slides: Path, tmp_path: Path) -> None:
     apart = {}
     for name, options in {"raw": [], "done": ["--stain", "macenko"]}.items():
@@ -76,7 +76,7 @@ def test_two_stainings_of_one_tissue_become_alike(cli: Cli, slides: Path, tmp_pa
     assert apart["done"] < 2
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_what_cannot_be_normalised_fails_unless_it_is_let_through(
     cli: Cli, slides: Path, tmp_path: Path
 ) -> None:
@@ -96,7 +96,7 @@ def test_what_cannot_be_normalised_fails_unless_it_is_let_through(
     assert np.abs(features(tmp_path / "let", "a") - features(tmp_path / "raw", "a")).mean() > 1
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_a_run_folder_holds_one_stain(cli: Cli, slides: Path, tmp_path: Path) -> None:
     command = ["run", slides / "a.tiff", "-o", tmp_path / "run", "--encoder", "mean", "--mpp", 1]
     assert cli(*command, "--stain", "macenko").code == 0
@@ -140,7 +140,7 @@ def test_rows_of_a_killed_run_are_those_of_its_stain(slides: Path, tmp_path: Pat
     assert len(keys) == 3
 
 
-@pytest.mark.usefixtures("mean_encoder")
+@pytest.mark.usefixtures("mean_encoder", "in_this_process")
 def test_another_slide_is_the_target(cli: Cli, slides: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = ["run", slides / "a.tiff", slides / "b.tiff", "-o", run, "--encoder", "mean", "--mpp", 1]
@@ -174,6 +174,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert told in ended.err
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_target_without_the_stains_is_named(cli: Cli, slides: Path, tmp_path: Path) -> None:
     options = ["--mpp", 1, "--stain", "macenko", "--stain-target", slides / "grey.tiff"]
     ended = cli("run", slides, "-o", tmp_path / "run", *options)
