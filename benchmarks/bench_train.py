@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -221,6 +222,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     write_data(folder, 200 if options.full else 40)
+    os.sync()  # or the first contender would share the disk with what is still to be written
     found = {}
     for name in CONTENDERS:
         command = [sys.executable, __file__, "--contender", name, "--folder", str(folder)]
