@@ -37,11 +37,18 @@ class Moments:
     @staticmethod
     def of_bag(bag: Bags) -> Moments:
         """The moments of one bag."""
-        blocks, rows = torch.split(bag.features, rows_at_once(bag.features.shape[1])), len(bag.features)
-        mean = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / rows
+        dim = bag.features.shape[1]
+        blocks, rows = torch.split(bag.features, rows_at_once(dim)), len(bag.features)
+        # Sums are added to where they are: one kept per block would lie in the memory that the widened block
+        # before it has left, so that the next block takes new memory, to twice that of a large bag.
+        total, squares = torch.zeros(2, dim, dtype=torch.float64)
+        for block in blocks:
+            total += block.sum(0, dtype=torch.float64)
+        mean = total / rows
         # Around the mean, in a second pass: squares of raw values would cancel.
-        squares = torch.stack([(block - mean).square_().sum(0) for block in blocks])
-        return Moments(mean, squares.sum(0) / rows)
+        for block in blocks:
+            squares += (block - mean).square_().sum(0)
+        return Moments(mean, squares / rows)
 
     @staticmethod
     def together(bags: Sequence[Moments]) -> Moments:
