@@ -45,7 +45,10 @@ def _panel(axes: Axes, runs: list[list[Epoch]]) -> None:
             label = name.replace("_loss", "") if number == 0 else None
             axes.plot(steps, values, color=ink, linewidth=1.0 if len(runs) == 1 else 0.5, label=label)
         kept = best_epoch(epochs)
-        axes.plot(steps[kept], _number(epochs[kept]["validation_loss"]), "o", color=INK, markersize=3.5)
+        # Where nothing was set aside to stop by, the last epoch is kept: the dot is on the training loss.
+        said = [epochs[kept][name] for name in ("validation_loss", "train_loss")]
+        loss = next((value for value in said if value is not None), None)
+        axes.plot(steps[kept], _number(loss), "o", color=INK, markersize=3.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.tick_params(labelsize=7)
 
