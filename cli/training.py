@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from ..mil.spec import TrainSpec
     from ..mil.train import TrainReport
 
-HOLDING, LEARNING = "How slides are held out", "How heads learn"
+_holding = partial(typer.Option, rich_help_panel="How slides are held out")
+_learning = partial(typer.Option, rich_help_panel="How heads learn")
 
 Bags = Annotated[
     Path,
@@ -69,101 +71,67 @@ BagKind = Annotated[
 ]
 Folds = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Patient-grouped stratified folds. [default: 5]", rich_help_panel=HOLDING),
+    _holding(metavar="N", help="Patient-grouped stratified folds. [default: 5]"),
 ]
 Repeats = Annotated[
     int | None,
-    typer.Option(
-        metavar="R",
-        help="Divide into folds so often, each time anew: R heads per fold. [default: 1]",
-        rich_help_panel=HOLDING,
-    ),
+    _holding(metavar="R", help="Divide into folds so often, each time anew: R heads per fold. [default: 1]"),
 ]
 Splits = Annotated[
     Path | None,
-    typer.Option(
+    _holding(
         metavar="CSV",
         help="Your own: columns fold and slide or patient; or train, val and test, or a folder of such "
         "files, splits_0.csv and so on.",
-        rich_help_panel=HOLDING,
     ),
 ]
 LeaveOut = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Hold out each value of this column once, such as the site.",
-        rich_help_panel=HOLDING,
-    ),
+    _holding(metavar="COLUMN", help="Hold out each value of this column once, such as the site."),
 ]
 KeepTogether = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="No value of this column, such as the site, in two folds.",
-        rich_help_panel=HOLDING,
-    ),
+    _holding(metavar="COLUMN", help="No value of this column, such as the site, in two folds."),
 ]
 Duplicates = Annotated[
     bool,
-    typer.Option(
-        "--allow-duplicates",
-        help="Train although slides of two patients look the same.",
-        rich_help_panel=HOLDING,
-    ),
+    _holding("--allow-duplicates", help="Train although slides of two patients look the same."),
 ]
 Validation = Annotated[
     float | None,
-    typer.Option(
+    _holding(
         metavar="SHARE",
         help="Of the patients to learn from, set aside to stop by; 0: learn from all, for all epochs. "
         "[default: 0.2]",
-        rich_help_panel=HOLDING,
     ),
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", help="Most passes over the training slides. [default: 60]", rich_help_panel=LEARNING
-    ),
+    _learning(metavar="N", help="Most passes over the training slides. [default: 60]"),
 ]
 Rate = Annotated[
     float | None,
-    typer.Option(
-        "--lr", metavar="RATE", help="Peak learning rate. [default: 0.001]", rich_help_panel=LEARNING
-    ),
+    _learning("--lr", metavar="RATE", help="Peak learning rate. [default: 0.001]"),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Of splits, weights and sampling. [default: 0]", rich_help_panel=LEARNING),
+    _learning(metavar="N", help="Of splits, weights and sampling. [default: 0]"),
 ]
 Imbalance = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="For rare classes: weighted, sampled, focal, logit or none. [default: weighted]",
-        rich_help_panel=LEARNING,
+    _learning(
+        metavar="NAME", help="For rare classes: weighted, sampled, focal, logit or none. [default: weighted]"
     ),
 ]
 WarmUp = Annotated[
     float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Of the epochs, in which the learning rate rises first. [default: 0]",
-        rich_help_panel=LEARNING,
-    ),
+    _learning(metavar="SHARE", help="Of the epochs, in which the learning rate rises first. [default: 0]"),
 ]
 DropPatches = Annotated[
     float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Of a slide's patches, left out anew in every step. [default: 0]",
-        rich_help_panel=LEARNING,
-    ),
+    _learning(metavar="SHARE", help="Of a slide's patches, left out anew in every step. [default: 0]"),
 ]
-Mixup = Annotated[
-    bool, typer.Option("--mixup", help="Mix slides in half of the steps.", rich_help_panel=LEARNING)
-]
+Mixup = Annotated[bool, _learning("--mixup", help="Mix slides in half of the steps.")]
 Jobs = Annotated[
     int | None,
     typer.Option(metavar="N", help="Folds trained at once, to the same weights as one by one. [default: 1]"),
