@@ -26,14 +26,17 @@ def devices_of(asked: str) -> list[str]:
 
 
 def gpu_of(asked: str) -> str:
-    """The torch name of the GPU that one device is; empty for a processor."""
-    if asked == "auto":
-        if not _most_gpus():
-            return ""
-        from ..features.encoder import resolve_device
+    """The torch name of the GPU that one device is; empty for a processor.
 
-        asked = resolve_device(asked)
-    return asked if asked.startswith("cuda") else ""
+    Raises:
+        UsageError: the device is not there.
+    """
+    if asked == "cpu" or (asked == "auto" and not _most_gpus()):
+        return ""
+    from ..features.encoder import resolve_device
+
+    found = resolve_device(asked)
+    return found if found.startswith("cuda") else ""
 
 
 def _most_gpus() -> int:

@@ -97,9 +97,14 @@ def test_it_computes_where_it_was_told(cli: Cli, bags: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(cli: Cli, bags: Path, tmp_path: Path) -> None:
-    ended = cli("run", tmp_path, "-o", tmp_path / "run", "--device", "cuda")
-    assert ended.code == 2
+def test_a_gpu_that_is_not_there(
+    cli: Cli, bags: Path, tmp_path: Path, write_slide: Cli, tissue_pixels: Cli
+) -> None:
+    slide = write_slide(tmp_path / "a.tiff", tissue_pixels(600), 0.5)
+    for device in ("cuda", "cuda:1", "gpu0"):
+        ended = cli("run", slide, "-o", tmp_path / "run", "--device", device)
+        assert ended.code == 2, ended.err
+        assert f"Nothing can be computed on {device} here" in ended.err
     command = ("train", bags / "bags", "--labels", bags / "labels.csv", "-o", tmp_path / "head")
     ended = cli(*command, "--device", "cuda")
     assert ended.code == 2

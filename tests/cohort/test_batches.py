@@ -58,6 +58,7 @@ def test_it_grows_as_long_as_that_pays(speed: Speed, found: int) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was measured, on a GPU that is made up."""
     asked: list[Any] = []
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"H200 at {gpu}")
     monkeypatch.setattr(batches, "cached_embedder", lambda *given: given)
 

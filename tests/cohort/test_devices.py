@@ -184,6 +184,7 @@ def test_which_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nvidiactl").touch()
     assert devices_of("auto") == ["auto"], "torch was not asked"
     assert gpu_of("auto") == "cuda"
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)  # as if it were there
     assert (gpu_of("cuda:1"), gpu_of("cpu")) == ("cuda:1", "")
     (tmp_path / "nvidia1").touch()
     assert devices_of("auto") == ["cuda:0", "cuda:1", "cuda:2"]
